@@ -1,0 +1,71 @@
+"""The hand-off from the request path: a bounded queue that never blocks, and the thread that empties it."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+CHUNK = 64  # rows read in one hold of the interpreter's lock: some 0.1 ms
+PAUSE = 0.001  # seconds between chunks, in which requests are answered
+
+
+class Flusher:
+    """Empties a queue into `consume` every `interval` seconds, in chunks with pauses, on a daemon thread.
+
+    `consume(chunk)` takes a list; `finish()` is called after the last chunk of a flush. With a long queue the pauses are
+    left out, so that it does not grow. A full queue is the caller's to refuse: `queue.append` is all a request pays.
+    """
+
+    def __init__(
+        self,
+        queue: deque[Any],
+        consume: Callable[[list[Any]], None],
+        finish: Callable[[], None],
+        *,
+        interval: float,
+        limit: int,
+    ) -> None:
+        self.queue, self._consume, self._finish = queue, consume, finish
+        self._interval, self._hurry = interval, limit // 8
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to flush."""
+        self._thread = threading.Thread(target=self._run, name="barograph-flusher", daemon=True)
+        self._thread.start()
+
+    def flush(self, *, gently: bool = False) -> None:
+        """Empty what is in the queue now. `gently` pauses between chunks."""
+        with self._lock:
+            left = len(self.queue)
+            while left > 0:
+                size = CHUNK if gently and left < self._hurry else CHUNK * 16
+                chunk = self._drain(min(size, left))
+                left -= max(len(chunk), 1)
+                self._consume(chunk)
+                if gently and 0 < left < self._hurry:
+                    time.sleep(PAUSE)
+            self._finish()
+
+    def stop(self) -> None:
+        """Flush once more and end the thread."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+        self.flush()
+
+    def _drain(self, size: int) -> list[Any]:
+        chunk = []
+        try:
+            for _ in range(size):
+                chunk.append(self.queue.popleft())
+        except IndexError:  # another thread's clear
+            pass
+        return chunk
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            self.flush(gently=True)

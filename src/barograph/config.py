@@ -1,0 +1,142 @@
+"""`barograph.toml`: one file, every key with a default. An unknown key is an error that names the nearest known one."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+PORT = 8700
+RANGES = ("1h", "6h", "24h", "7d", "30d")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used, with the remedy."""
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """A service to read: its base URL, and the token that its /profile asks for (or the variable that holds it)."""
+
+    url: str
+    token: str | None = None
+    token_variable: str | None = None
+
+    def secret(self) -> str | None:
+        """The token itself."""
+        return os.environ.get(self.token_variable) if self.token_variable else self.token
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What an owner says of a model. `limits` (errors, latency_p95 in seconds, empty, or COLUMN.SIGNAL) win over calibration."""
+
+    owner: str | None = None
+    team: str | None = None
+    runbook: str | None = None
+    version: str | None = None
+    budget: float = 1.0
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WebhookConfig:
+    """Where pages and tickets go: a receiver of Alertmanager's version 4 payload."""
+
+    url: str
+    severities: tuple[str, ...] = ("page", "ticket")
+    token_variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it.
+
+    >>> load_text('[models.fraud]\\nowner = "payments"').models["fraud"].owner
+    'payments'
+    """
+
+    store: str = ".barograph/tiles.duckdb"
+    host: str = "127.0.0.1"
+    port: int = PORT
+    interval: float | None = None  # seconds between reads; else min(15, 60 / speed)
+    targets: tuple[TargetConfig, ...] = ()
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    webhooks: tuple[WebhookConfig, ...] = ()
+    token_variable: str | None = None  # the variable that holds the token for what writes; else one is made
+
+    def model(self, name: str) -> ModelConfig:
+        """What is said of a model, or the defaults."""
+        return self.models.get(name, ModelConfig())
+
+
+def load(path: str | Path) -> Config:
+    """Read a file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read {str(path)!r} ({error.strerror})") from error
+    return load_text(text, origin=str(path))
+
+
+def load_text(text: str, origin: str = "the configuration") -> Config:
+    """Read TOML text."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    content["targets"] = tuple(_target(t, origin) for t in _list(content, "targets", origin))
+    content["webhooks"] = tuple(_webhook(w, origin) for w in _list(content, "webhooks", origin))
+    models = content.pop("models", {})
+    if not isinstance(models, dict):
+        raise ConfigError(f"{origin}: models is {models!r}; write [models.NAME] sections")
+    content["models"] = {name: _read(ModelConfig, m, f"{origin}: models.{name}") for name, m in models.items()}
+    return _read(Config, content, origin)
+
+
+def _target(value: Any, origin: str) -> TargetConfig:
+    return _read(TargetConfig, {"url": value} if isinstance(value, str) else value, f"{origin}: targets")
+
+
+def _webhook(value: Any, origin: str) -> WebhookConfig:
+    item = {"url": value} if isinstance(value, str) else dict(value)
+    if "severities" in item:
+        item["severities"] = tuple(item["severities"])
+    return _read(WebhookConfig, item, f"{origin}: webhooks")
+
+
+def _list(content: Mapping[str, Any], key: str, origin: str) -> list[Any]:
+    value = content.get(key, [])
+    if not isinstance(value, list):
+        raise ConfigError(f"{origin}: {key} is {value!r}; write a list")
+    return value
+
+
+_T = TypeVar("_T")
+
+
+def _read(kind: type[_T], content: Mapping[str, Any], origin: str) -> _T:
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{origin}: {content!r} is no table")
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for key, value in content.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"{origin}: unknown key {key!r}; {hint}")
+        _check(key, value, str(known[key].type), origin)
+    try:
+        return kind(**content)
+    except TypeError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def _check(key: str, value: Any, kind: str, origin: str) -> None:
+    plain = {"str": str, "int": int, "float": (int, float)}
+    wanted = plain.get(kind.removesuffix(" | None"))
+    if wanted is not None and value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+        raise ConfigError(f"{origin}: {key} is {value!r}; it must be of type {kind}")
+    if key == "limits" and not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value.values()):
+        raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")

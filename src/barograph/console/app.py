@@ -1,0 +1,220 @@
+"""The console's server: JSON for the page, static files, health, its own metrics. It listens where it is told, by default on
+loopback; what writes needs the token."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from barograph.console import pages
+from barograph.console.state import RANGES, Span, State
+from barograph.ledger import CHANGE, Event
+
+log = logging.getLogger("barograph")
+
+MOST_BODY = 64 << 10
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class Health:
+    """How the evaluator does, for /-/ready and /metrics."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.last_success: float | None = None
+        self.seconds = 0.0
+
+
+def create(
+    state: State, now: Callable[[], float], *, health: Health, token: str, metrics: Callable[[], bytes], poll_seconds: float = 5.0
+) -> ASGIApp:
+    """The ASGI application. `now` is the evaluator's clock; `poll_seconds` is how often a page asks again."""
+
+    def document(make: Callable[[Request, Span], dict[str, Any]]) -> Answer:
+        async def answer(request: Request) -> Response:
+            span = _span(request, now())
+            try:
+                found = await asyncio.to_thread(make, request, span)
+            except KeyError as error:
+                raise HTTPException(404, f"{error.args[0]!r} is not known here; GET /api/fleet lists what is") from None
+            return _json(request, {**found, "poll_seconds": poll_seconds})
+
+        return answer
+
+    def _version(request: Request) -> str | None:
+        return request.query_params.get("version") or None
+
+    async def event(request: Request) -> Response:
+        _authorise(request, token)
+        body = await _body(request)
+        label = body.get("label")
+        if not isinstance(label, str) or not 0 < len(label) <= 200:
+            raise HTTPException(422, f"label: {label!r}; give a text of 1 to 200 characters")
+        model = body.get("model")
+        if model is not None and model not in state.models():
+            raise HTTPException(422, f"model: {model!r} is not known here; leave it out for an event of all models")
+        await asyncio.to_thread(state.ledger.add_event, Event(now(), CHANGE, model, label))
+        return JSONResponse({"accepted": True}, status_code=202)
+
+    async def ready(_: Request) -> Response:
+        return Response("ready\n" if health.ready else "not yet\n", status_code=200 if health.ready else 503)
+
+    async def healthy(_: Request) -> Response:
+        return Response("healthy\n")
+
+    async def own_metrics(_: Request) -> Response:
+        return Response(await asyncio.to_thread(metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    static = Path(str(resources.files("barograph.console") / "static"))
+
+    async def page(_: Request) -> Response:
+        return FileResponse(static / "index.html", headers={"cache-control": "no-cache"})
+
+    routes = [
+        Route("/api/fleet", document(lambda r, s: pages.fleet(state, s))),
+        Route("/api/models/{name}", document(lambda r, s: pages.model(state, r.path_params["name"], s, _version(r)))),
+        Route(
+            "/api/models/{name}/columns/{column}",
+            document(lambda r, s: pages.column(state, r.path_params["name"], r.path_params["column"], s, _version(r))),
+        ),
+        Route("/api/incidents", document(lambda r, s: pages.incidents(state, s))),
+        Route("/api/events", event, methods=["POST"]),
+        Route("/api/openapi.json", _openapi),
+        Route("/-/healthy", healthy),
+        Route("/-/ready", ready),
+        Route("/metrics", own_metrics),
+        Mount("/static", StaticFiles(directory=static)),
+        *(Route(path, page) for path in ("/", "/incidents", "/models/{name}", "/models/{name}/columns/{column}")),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+    return _Secured(app)
+
+
+class _Secured:
+    """Adds the headers that keep a page to itself to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
+            await send(message)
+
+        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
+
+
+def _span(request: Request, now: float) -> Span:
+    name = request.query_params.get("range", "24h")
+    if name not in RANGES:
+        raise HTTPException(422, f"range: {name!r} is not one of {', '.join(RANGES)}")
+    return Span(name, now)
+
+
+def _json(request: Request, document: dict[str, Any]) -> Response:
+    body = json.dumps(document, separators=(",", ":")).encode()
+    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _authorise(request: Request, token: str) -> None:
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        raise HTTPException(401, "writing needs the token; it lies in the file beside the store, or in the variable that you named")
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    size, chunks = 0, []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MOST_BODY:
+            raise HTTPException(413, f"the body is larger than {MOST_BODY} bytes; send less at once")
+        chunks.append(chunk)
+    try:
+        body = json.loads(b"".join(chunks))
+    except ValueError as error:
+        raise HTTPException(400, f"the body is no JSON ({error})") from None
+    if not isinstance(body, dict):
+        raise HTTPException(422, "the body must be a JSON object")
+    return body
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    what, _, remedy = str(error.detail).partition("; ")
+    return JSONResponse({"error": {"what": what, "remedy": remedy}}, status_code=error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("%s failed", request.url.path, exc_info=error)
+    what = "the evaluator could not make this page"
+    return JSONResponse({"error": {"what": what, "remedy": "see its log; what is stored is unaffected"}}, status_code=500)
+
+
+async def _openapi(_: Request) -> Response:
+    return JSONResponse(openapi())
+
+
+def openapi() -> dict[str, Any]:
+    """What the API offers, as OpenAPI 3.1."""
+    span = {"name": "range", "in": "query", "schema": {"type": "string", "enum": list(RANGES), "default": "24h"}}
+    version = {"name": "version", "in": "query", "schema": {"type": "string"}, "description": "a version of the model; the one that answers, if left out"}
+
+    def part(name: str) -> dict[str, Any]:
+        return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+    def read(summary: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+        found = {"200": {"description": "found"}, "304": {"description": "as when last asked (ETag)"}, "404": {"description": "not known"}}
+        return {"get": {"summary": summary, "parameters": list(parameters), "responses": found}}
+
+    event = {"label": {"type": "string", "maxLength": 200}, "model": {"type": ["string", "null"]}}
+    write = {
+        "post": {
+            "summary": "Tell of a change: a deployment of another service, a campaign",
+            "security": [{"token": []}],
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": event, "required": ["label"]}}}},
+            "responses": {"202": {"description": "stored"}, "401": {"description": "no token"}},
+        }
+    }
+    from barograph import __version__
+
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "barograph", "version": __version__},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "paths": {
+            "/api/fleet": read("Every model in a row, the most urgent first", span),
+            "/api/models/{name}": read("A model: service, output, outcomes, causes", part("name"), span, version),
+            "/api/models/{name}/columns/{column}": read("A column, live against reference", part("name"), part("column"), span, version),
+            "/api/incidents": read("Open incidents, and those of the last 30 days"),
+            "/api/events": write,
+        },
+    }

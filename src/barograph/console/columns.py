@@ -1,0 +1,380 @@
+"""The pages of columns: live against reference, in pictures, numbers and sentences."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from barograph import sentences
+from barograph.alert import FIRING, Alert, firing, status
+from barograph.bins import CategoryBins, NumericBins
+from barograph.clock import iso
+from barograph.console.panels import line, panel
+from barograph.console.state import DAY, View, listed, plain
+from barograph.drift import MEASURES, SIGNALS, ColumnReference, moments, quantile
+from barograph.ledger import Counted, History
+from barograph.naming import LEARNING, NO_DATA
+from barograph.output import response_quantiles
+from barograph.quality import faults
+
+CELLS_OF_MINI, CELLS_OF_CHART = 26, 72
+TOP_CATEGORIES = 14
+QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+_RATIO_OF_LOG = 100.0
+
+
+class Column:
+    """One column of a view: its reference, and what was counted live since its alert began, or else in the span."""
+
+    def __init__(self, view: View, name: str, alerts: Sequence[Alert]) -> None:
+        assert view.known is not None and view.columns is not None
+        self.view, self.name = view, name
+        self.alerts = [a for a in alerts if a.condition.column == name and a.state == FIRING]
+        self.role = view.known.reference.bins.roles[name]
+        self.bins = view.known.reference.bins.columns[name]
+        self.reference: ColumnReference = view.known.calibration.columns.references[name]
+        self.start = min((a.since for a in self.alerts), default=float(view.span.start))
+        found = _totals(view, self.start)
+        where = view.known.reference.bins.slice(name)
+        self.counts, self.sums = found.counts[where], found.sums[where]
+
+    @property
+    def since(self) -> str | None:
+        """When the first of its alerts began."""
+        return iso(self.start) if self.alerts else None
+
+    @property
+    def status(self) -> str:
+        """ok, watch or act by its alerts; learning or no_data where nothing can be said."""
+        if self.alerts:
+            return status(self.alerts)
+        if not self.counts.sum():
+            return NO_DATA
+        return LEARNING if self.view.known is not None and self.view.known.calibration.learning else "ok"
+
+    def what(self) -> str:
+        """What happened to it, in a line."""
+        if self.alerts:
+            text = firing(self.alerts)[0].condition.text
+            return text.removeprefix(f"{self.name} is ").removeprefix(f"{self.name} ")
+        if not self.counts.sum():
+            return "no values received"
+        return "no meaningful change"
+
+
+def _totals(view: View, start: float) -> Any:
+    cache = view.__dict__.setdefault("_totals", {})
+    if start not in cache:
+        cache[start] = view.tiles.window(view.columns, start, view.span.end)  # type: ignore[arg-type]
+    return cache[start]
+
+
+def rows(view: View, alerts: Sequence[Alert]) -> list[dict[str, Any]]:
+    """A row for each column: features by urgency, then by weight in the model."""
+    if view.known is None or view.columns is None:
+        return []
+    history = recent(view, DAY)
+    names = list(view.known.reference.bins.columns)
+    columns = [Column(view, name, alerts) for name in names]
+    ratios = {name: _worst(history, i) for i, name in enumerate(names)}
+    weights = _weights(view)
+    order = {"act": 0, "watch": 1}
+    columns.sort(key=lambda c: (order.get(c.status, 2), -(ratios[c.name] or 0), -(weights.get(c.name) or 0)))
+    return [_row(column, ratios[column.name], weights.get(column.name)) for column in columns]
+
+
+def recent(view: View, seconds: float) -> History:
+    """Judged windows that end within the last `seconds`."""
+    assert view.known is not None and view.bins is not None
+    counted = Counted(view.version.model, view.version.version, view.bins)
+    end = view.span.now
+    return view.state.ledger.history(counted, end - seconds, end, len(view.known.reference.bins.columns))
+
+
+def _row(column: Column, ratio: float | None, weight: float | None) -> dict[str, Any]:
+    psi = float(MEASURES["psi"](column.reference, column.counts)) if column.counts.sum() else float("nan")
+    return {
+        "name": column.name,
+        "role": column.role,
+        "kind": column.bins.kind,
+        "status": column.status,
+        "what": column.what(),
+        "since": column.since,
+        "psi": plain(psi, 3),
+        "ratio": plain(ratio, 3),
+        "weight": plain(weight, 3),
+        "mini": _mini(column),
+    }
+
+
+def _worst(history: History, i: int) -> float | None:
+    """The largest signal / threshold of the last judged window."""
+    if not len(history.starts):
+        return None
+    last = [r[-1, i] for r in history.ratios.values() if np.isfinite(r[-1, i])]
+    return float(max(last)) if last else None
+
+
+def _weights(view: View) -> dict[str, float]:
+    assert view.known is not None
+    weights = {name: abs(w) for name, w in view.known.reference.importance.items()}
+    most = max(weights.values(), default=0.0)
+    return {name: w / most for name, w in weights.items()} if most else {}
+
+
+def _mini(column: Column) -> dict[str, list[float | None]]:
+    picture = distribution(column, CELLS_OF_MINI)
+    return {"ref": picture["reference"], "live": picture["live"]}
+
+
+def distribution(column: Column, cells: int = CELLS_OF_CHART) -> dict[str, Any]:
+    """Live against reference as shares of values: by category, or over cells of equal width on a linear or log axis."""
+    live, reference = column.counts, column.reference.counts
+    if isinstance(column.bins, CategoryBins):
+        return _bars(column.bins, reference, live)
+    edges, log = _axis(column.bins, reference, live, cells)
+    shares = [_resampled(column.bins, counts, edges) for counts in (reference, live)]
+    return {
+        "kind": "numeric", "scale": "log" if log else "linear", "edges": listed(edges, 8), "labels": None,
+        "reference": listed(shares[0], 4), "live": listed(shares[1], 4),
+        "note": "Share of values, log scale" if log else "Share of values",
+    }  # fmt: skip
+
+
+def _bars(bins: CategoryBins, reference: np.ndarray, live: np.ndarray) -> dict[str, Any]:
+    shares = [counts / max(counts.sum(), 1) for counts in (reference, live)]
+    largest = np.maximum(*shares)
+    shown = [slot for slot in np.argsort(-largest, kind="stable").tolist() if largest[slot] > 0][:TOP_CATEGORIES]
+    labels = bins.labels()
+    rest = [1 - sum(float(s[slot]) for slot in shown) for s in shares]
+    names = [labels[slot][:40] for slot in shown]
+    columns = [[float(s[slot]) for slot in shown] for s in shares]
+    if max(rest) > 1e-9:
+        names.append("all others")
+        columns = [values + [max(r, 0.0)] for values, r in zip(columns, rest, strict=True)]
+    return {
+        "kind": "categorical", "scale": "linear", "edges": None, "labels": names,
+        "reference": listed(np.array(columns[0]), 4), "live": listed(np.array(columns[1]), 4), "note": "Share of rows",
+    }  # fmt: skip
+
+
+def _axis(bins: NumericBins, reference: np.ndarray, live: np.ndarray, cells: int) -> tuple[np.ndarray, bool]:
+    """Edges of a chart that shows all but the outermost half per cent of both, and whether they are spaced by logarithm."""
+    ends = np.array([0.005, 0.995])
+    low, high = np.nanmin(quantile(bins, reference, ends)), np.nanmax(quantile(bins, reference, ends))
+    if live[: bins.values].sum():
+        spread = quantile(bins, live, ends)
+        low, high = min(low, spread[0]), max(high, spread[1])
+    if not np.isfinite(low) or not np.isfinite(high):
+        low, high = 0.0, 1.0
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    if low > 0 and high / low > _RATIO_OF_LOG:
+        return np.geomspace(low, high, cells + 1), True
+    return np.linspace(low, high, cells + 1), False
+
+
+def _resampled(bins: NumericBins, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Shares of values in the cells between `edges`: each bin's values spread evenly over what of it is in reach."""
+    values = counts[: bins.values].astype(float)
+    total = values.sum()
+    if not total:
+        return np.zeros(len(edges) - 1)
+    left = np.concatenate([[min(edges[0], bins.edges[0])], bins.edges])
+    right = np.concatenate([bins.edges, [max(edges[-1], bins.edges[-1])]])
+    left, right = (np.clip(side, edges[0], edges[-1]) for side in (left, right))
+    cumulative = np.concatenate([[0.0], np.cumsum(values)])
+    points = np.concatenate([left[:1], right])
+    points = np.maximum.accumulate(points + np.arange(len(points)) * 1e-12 * max(abs(edges[-1] - edges[0]), 1e-300))
+    return np.diff(np.interp(edges, points, cumulative)) / total
+
+
+def page(view: View, name: str, alerts: Sequence[Alert]) -> dict[str, Any]:
+    """All that the page of a column shows; KeyError where there is no such column."""
+    if view.known is None or name not in view.known.reference.bins.columns:
+        raise KeyError(name)
+    column = Column(view, name, alerts)
+    history = recent(view, max(view.span.end - view.span.start, 2 * DAY))
+    i = list(view.known.reference.bins.columns).index(name)
+    return {
+        "name": name,
+        "model": view.version.model,
+        "version": view.version.version,
+        "role": column.role,
+        "kind": column.bins.kind,
+        "unit": None,
+        "status": column.status,
+        "headline": _headline(column),
+        "lede": _lede(column),
+        "since": column.since,
+        "n": {"reference": int(column.reference.counts.sum()), "live": int(column.counts.sum())},
+        "columns": rows(view, alerts),
+        "distribution": distribution(column),
+        "evidence": evidence(column),
+        "comparison": comparison(column),
+        "values": values(column),
+        "signals": signals(column, history, i),
+        "measures": measures(column),
+    }
+
+
+def _headline(column: Column) -> str:
+    if column.alerts:
+        return firing(column.alerts)[0].condition.text
+    return {
+        NO_DATA: f"{column.name} received no values",
+        LEARNING: f"What is usual for {column.name} is still being learnt",
+    }.get(column.status, f"{column.name} is as usual")
+
+
+def _lede(column: Column) -> str:
+    view = column.view
+    assert view.known is not None
+    order = sorted(_weights(view).items(), key=lambda item: -item[1])
+    rank = next((i for i, (name, _) in enumerate(order) if name == column.name), None)
+    kind = {"score": "The model's score", "prediction": "The model's answer"}.get(column.role)
+    if kind is None:
+        kind = "Numeric input" if isinstance(column.bins, NumericBins) else "Categorical input"
+        places = ("the heaviest", "the second heaviest", "the third heaviest")
+        if rank is not None:
+            place = places[rank] if rank < 3 else f"number {rank + 1} by weight"
+            kind += f", {place} of {len(order)}"
+    return f"{kind}. Compared with {view.known.reference.describe().split(',')[0]} rows of reference.".replace("rows rows", "rows")
+
+
+def evidence(column: Column) -> list[dict[str, str]]:
+    """What speaks for the headline, each with its figure; empty where the column is as usual."""
+    if not column.alerts:
+        return []
+    found = [{"text": "Began", "value": column.since or ""}]
+    if isinstance(column.bins, NumericBins) and column.counts[: column.bins.values].sum():
+        live, usual = (quantile(column.bins, c, np.array([0.25, 0.5, 0.75])) for c in (column.counts, column.reference.counts))
+        pairs = [(q, a / b) for q, a, b in zip((25, 50, 75), live, usual, strict=True) if abs(b) > 1e-9]
+        if pairs:
+            text = ", ".join(f"{sentences.number(r)} at p{q}" for q, r in pairs)
+            found.append({"text": "Live divided by reference", "value": text})
+    psi = float(MEASURES["psi"](column.reference, column.counts))
+    found.append({"text": "Distance from the reference", "value": f"PSI {sentences.number(psi)}"})
+    here, there = (faults(column.bins, c, minimum=1) for c in (column.counts, column.reference.counts))
+    found.append({"text": "Missing", "value": f"{sentences.share(float(here.missing))}, in the reference {sentences.share(float(there.missing))}"})
+    if isinstance(column.bins, NumericBins):
+        reach = f"{sentences.number(column.bins.low)} to {sentences.number(column.bins.high)}"
+        found.append({"text": f"Outside {reach}", "value": sentences.share(float(here.out_of_range))})
+    seen = {SIGNALS[a.condition.signal].title.lower() for a in column.alerts if a.condition.signal in SIGNALS}
+    found.append({"text": "Signals past their limit", "value": ", ".join(sorted(seen))})
+    return found
+
+
+def comparison(column: Column) -> list[dict[str, Any]]:
+    """Figures of the reference beside the live ones."""
+    here, there = (faults(column.bins, c, minimum=1) for c in (column.counts, column.reference.counts))
+    table = []
+    if isinstance(column.bins, NumericBins):
+        live, usual = (
+            quantile(column.bins, c, QUANTILES, s)
+            for c, s in ((column.counts, column.sums), (column.reference.counts, column.reference.sums))
+        )
+        means = [moments(column.reference, c, s)[0] for c, s in ((column.counts, column.sums), (column.reference.counts, column.reference.sums))]
+        figures = [("p5", usual[0], live[0]), ("Median", usual[2], live[2]), ("Mean", means[1], means[0]), ("p95", usual[4], live[4])]
+        table += [_compared(name, float(a), float(b), "value", bool(column.alerts)) for name, a, b in figures]
+        table.append(_compared("Out of range", float(there.out_of_range), float(here.out_of_range), "share", bool(column.alerts)))
+    elif here.unseen is not None and there.unseen is not None:
+        table.append(_compared("Unseen", float(there.unseen), float(here.unseen), "share", bool(column.alerts)))
+    table.append(_compared("Missing", float(there.missing), float(here.missing), "share", bool(column.alerts)))
+    return table
+
+
+def _compared(name: str, reference: float, live: float, unit: str, alarmed: bool) -> dict[str, Any]:
+    ratio = live / reference if reference and np.isfinite(live) else None
+    far = unit == "share" and abs(live - reference) > 0.05
+    far = far or (unit == "value" and ratio is not None and not 0.5 < ratio < 2)
+    return {
+        "name": name, "reference": plain(reference, 4), "live": plain(live, 4), "ratio": plain(ratio, 4), "unit": unit,
+        "status": "act" if alarmed and far else "ok",
+    }  # fmt: skip
+
+
+def values(column: Column) -> dict[str, Any]:
+    """A column over time: quantiles of a number, shares of categories."""
+    view = column.view
+    step = view.span.step(view.tiles.finest(view.span.start), view.rate)
+    starts, counts, sums = view.column_over_time(column.name, step)
+    n = counts.sum(axis=1)
+    if isinstance(column.bins, CategoryBins):
+        labels = column.bins.labels()
+        top = np.argsort(-(counts.sum(axis=0) + column.reference.counts), kind="stable")[:3]
+        lines = [line(labels[k], np.where(n >= 10, counts[:, k] / np.maximum(n, 1), np.nan)) for k in top.tolist()]
+        return panel("values", "Shares over time", "share", starts, series=lines, n=n.tolist())
+    q = response_quantiles(column.bins, counts, sums, (0.1, 0.5, 0.9), minimum=5)
+    usual = quantile(column.bins, column.reference.counts, np.array([0.1, 0.5, 0.9]), column.reference.sums)
+    ends = [float(v) for v in (np.nanmin(q), np.nanmax(q), usual[0], usual[2]) if np.isfinite(v)] if np.isfinite(q).any() else []
+    log = bool(ends) and min(ends) > 0 and max(ends) / min(ends) > _RATIO_OF_LOG
+    return panel(
+        "values", "Values over time", "", starts, series=[line("median", q[:, 1], "live")],
+        bands=[{"name": "p10–p90", "lo": listed(q[:, 0]), "hi": listed(q[:, 2])}], n=n.tolist(),
+        scale="log" if log else "linear", zero=False, text="p10 to p90 and median",
+        reference={"lo": plain(usual[0]), "mid": plain(usual[1]), "hi": plain(usual[2])},
+    )  # fmt: skip
+
+
+_SAY = {
+    "D": "How far the shape of the distribution is from the reference's.",
+    "L": "How far the middle has moved, in standard deviations of the rank.",
+    "A": "How far the share of missing values is from the reference's.",
+    "U": "Share of values that the reference never had.",
+    "O": "Share of values out of range or of a wrong type, above the reference's own.",
+}
+
+
+def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
+    """Each signal of the column in its judged windows, against its threshold."""
+    found = []
+    limits = column.view.state.config.model(column.view.version.model).limits
+    for signal, value in history.values.items():
+        y, threshold = value[:, i], history.thresholds[signal][:, i]
+        if not np.isfinite(y).any():
+            continue
+        last = int(np.flatnonzero(np.isfinite(y))[-1])
+        owner = f"{column.name}.{signal}" in limits
+        alarmed = [a for a in column.alerts if a.condition.signal == signal]
+        ratio = y[last] / threshold[last]
+        found.append(
+            {
+                "signal": signal,
+                "name": SIGNALS[signal].title,
+                "unit": SIGNALS[signal].unit,
+                "value": plain(y[last], 3),
+                "threshold": plain(threshold[last], 3),
+                "ratio": plain(ratio, 3),
+                "status": status(alarmed),
+                "text": _SAY[signal] + _line(column, signal, float(threshold[last]), owner),
+                "panel": panel(
+                    f"signal-{signal}", SIGNALS[signal].title, SIGNALS[signal].unit, history.starts, value=plain(y[last], 3),
+                    series=[line(SIGNALS[signal].title, y), line("limit", threshold, "reference")],
+                ),  # fmt: skip
+            }
+        )
+    return found
+
+
+def _line(column: Column, signal: str, threshold: float, owner: bool) -> str:
+    if not np.isfinite(threshold):
+        return " No limit yet: what is ordinary is still being learnt."
+    level = sentences.share(threshold) if SIGNALS[signal].unit == "share" else sentences.number(threshold)
+    if owner:
+        return f" The limit of {level} is set by the owner."
+    if signal == "O":
+        return f" Above {level} it is a fault."
+    return f" Ordinary days of this model cross {level} about once a month, over all its columns."
+
+
+def measures(column: Column) -> list[dict[str, Any]]:
+    """The classical measures of drift, over the same counts."""
+    if not column.counts.sum():
+        return []
+    found = []
+    for measure in MEASURES.values():
+        value = float(measure(column.reference, column.counts, column.sums))
+        if np.isfinite(value):
+            found.append({"name": measure.title, "value": plain(value, 3), "text": measure.definition.split("\n\n")[0].split("\n")[0]})
+    return found

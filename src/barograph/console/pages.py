@@ -1,0 +1,330 @@
+"""The documents of the API: fleet, model, column, incidents. Each is a pure function of what is stored and of the span."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from barograph import naming, sentences
+from barograph.alert import FIRING, Alert, Incident, firing, group_status, status
+from barograph.clock import iso
+from barograph.console import columns, panels
+from barograph.console.state import HOUR, Span, State, View, listed, plain, tidy
+from barograph.naming import ACT, LEARNING, NO_DATA, OK, PREDICTION, WATCH
+from barograph.output import positive_share, response_quantiles
+from barograph.traffic import duration_quantiles
+
+SPARK_POINTS = 96
+SILENT = 6 * HOUR  # without any prediction, before a model is said to send no data
+_ORDER = {ACT: 0, WATCH: 1, NO_DATA: 2, LEARNING: 3, OK: 4}
+
+
+def fleet(state: State, span: Span) -> dict[str, Any]:
+    """Every model in a row, the most urgent first."""
+    rows = [_fleet_row(state.view(name, span)) for name in state.models()]
+    rows.sort(key=lambda r: (_ORDER[r["status"]], -r["predictions"], r["name"]))
+    statuses = [r["status"] for r in rows]
+    worst = min(statuses, key=_ORDER.__getitem__, default=NO_DATA)
+    document = {
+        "now": iso(int(span.now)),
+        "range": span.to_json(),
+        "updated": iso(int(span.now)),
+        "status": worst,
+        "headline": sentences.fleet(statuses),
+        "lede": _fleet_lede(rows),
+        "incidents": sum(i.open and i.severity == "page" for i in state.ledger.incidents(since=9e18)),
+        "models": rows,
+        "events": events(state, span, None),
+        "targets": targets(state),
+    }
+    return tidy(document)  # type: ignore[no-any-return]
+
+
+def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return "Point barograph serve at a service that runs a Monitor."
+    first = rows[0]
+    if first["status"] in (OK, LEARNING):
+        total = sum(r["predictions"] for r in rows)
+        return f"{sentences.plural(len(rows), 'model')} answered {total:,} predictions as usual."
+    healthy = " Its service is healthy, so uptime checks do not notice." if first["service"]["status"] == OK and first["status"] == ACT else ""
+    return f"{first['name']}: {first['reason'].split('. ')[0]}.{healthy}"
+
+
+def _fleet_row(view: View) -> dict[str, Any]:
+    alerts = view.state.ledger.alerts(view.version.model)
+    state, reason, since = _status(view, alerts)
+    config = view.state.config.model(view.version.model)
+    end, start = view.span.end, view.span.start
+    seconds = min(HOUR, end - start)
+    seconds = seconds if view.counter(naming.PREDICTIONS, end - seconds, end) else end - start
+    calls = view.counter(naming.PREDICTIONS, end - seconds, end)
+    failed = view.counter(naming.ERRORS, end - seconds, end)
+    durations = sum((view.tiles.window(s, end - seconds, end).counts for s in view.series(naming.DURATION, stage=naming.TOTAL)), np.zeros(27))
+    p95 = float(duration_quantiles(np.asarray(durations), np.array([0.95]))[0])
+    column_rows = _columns_changed(view, alerts)
+    return {
+        "name": view.version.model,
+        "version": view.version.version,
+        "status": state,
+        "reason": reason,
+        "since": since,
+        "owner": config.owner,
+        "team": config.team,
+        "predictions": view.rows,
+        "service": {
+            "rate": plain(calls / seconds, 3),
+            "p95": plain(p95, 3),
+            "errors": plain(failed / (calls + failed), 3) if calls + failed else None,
+            "status": group_status(alerts, "service"),
+        },
+        "output": {**_key_output(view), "status": group_status(alerts, "output")},
+        "outcomes": {"text": "No labels yet", "sub": "", "status": NO_DATA},
+        "causes": {**column_rows, "status": group_status(alerts, "causes")},
+        "spark": _spark(view, state),
+    }
+
+
+def _status(view: View, alerts: Sequence[Alert]) -> tuple[str, str, str | None]:
+    """State of a model, the reason in a line, and since when."""
+    urgent = firing(alerts)
+    learning = None if view.known is None else view.known.calibration.learning
+    silence = _silence(view)
+    state = status(alerts)
+    if state == OK and silence is not None:
+        state = NO_DATA
+    elif state == OK and (learning is not None or view.known is None):
+        state = LEARNING
+        learning = learning or "no reference yet: service and scores are watched, features are not"
+    _, reason = sentences.model(view.version.model, state, alerts, learning, silence)
+    since = min((a.since for a in urgent if a.rule.severity == urgent[0].rule.severity), default=None)
+    return state, reason, None if since is None else iso(since)
+
+
+def _silence(view: View) -> str | None:
+    """Why nothing is known: no prediction for hours, and what the targets say."""
+    if view.counter(naming.PREDICTIONS, view.span.end - SILENT, view.span.end + 60):
+        return None
+    failing = [s for s in view.state.statuses() if s.up is False]
+    why = f": {failing[0].error}" if failing else ""
+    return f"No predictions since {iso(view.version.last)}{why}"
+
+
+def _columns_changed(view: View, alerts: Sequence[Alert]) -> dict[str, int]:
+    if view.known is None:
+        return {"drifted": 0, "columns": 0}
+    features = [n for n, role in view.known.reference.bins.roles.items() if role == "feature"]
+    changed = {a.condition.column for a in alerts if a.state == FIRING} & set(features)
+    return {"drifted": len(changed), "columns": len(features)}
+
+
+def _key_output(view: View) -> dict[str, Any]:
+    empty_rows = view.counter(naming.EMPTY, view.span.start, view.span.end)
+    empty = plain(empty_rows / view.rows, 3) if view.rows else None
+    share = panels.last_share(view) if view.known is not None and view.known.reference.task == "binary" else None
+    if share is not None:
+        label = view.known.reference.columns.get("label") if view.known is not None else None
+        return {"text": f"{sentences.share(share)} {label or 'positive'}", "value": plain(share, 3), "empty": empty}
+    panel = panels.answers(view) or panels.scores(view)
+    value = None if panel is None else panel["value"]
+    text = "–" if value is None else f"{sentences.number(value)} median"
+    return {"text": text, "value": value, "empty": empty}
+
+
+def _spark(view: View, state: str) -> dict[str, Any]:
+    step = max(60, (view.span.end - view.span.start) // SPARK_POINTS, view.tiles.finest(view.span.start))
+    step = max(step, view.span.step(step, view.rate))
+    y, starts = _key_series(view, step)
+    low, high = panels.usual_positives(view)
+    usual = None if low is None or high is None else [plain(low, 3), plain(high, 3)]
+    incidents = view.state.ledger.incidents(model=view.version.model, since=view.span.start)
+    return {"t": [int(t) for t in starts], "y": listed(y, 4), "usual": usual, "ribbon": _ribbon(starts, step, incidents, y)}
+
+
+def _key_series(view: View, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The key output over time: share of positives, else median score or answer, else predictions."""
+    if view.known is not None:
+        reference = view.known.reference
+        name = next((n for n in (PREDICTION, naming.SCORE) if n in reference.bins.columns), None)
+        if name is not None:
+            starts, counts, sums = view.column_over_time(name, step)
+            bins = reference.bins.columns[name]
+            if reference.task == "binary" and name == PREDICTION and bins.kind == "numeric":
+                return positive_share(bins, counts, minimum=10), starts  # type: ignore[arg-type]
+            if bins.kind == "numeric":
+                return response_quantiles(bins, counts, sums, (0.5,), minimum=10)[:, 0], starts  # type: ignore[arg-type]
+    starts, counts, _ = view.over_time(naming.PREDICTIONS, step)
+    rate = counts[:, 0] / step
+    rate[starts < view.version.first // step * step] = np.nan
+    return rate, starts
+
+
+def _ribbon(starts: np.ndarray, step: int, incidents: Sequence[Incident], y: np.ndarray) -> list[str]:
+    found = []
+    for start, value in zip(starts.tolist(), y.tolist(), strict=True):
+        here = {i.severity for i in incidents if i.since < start + step and (i.until is None or i.until > start)}
+        found.append(ACT if "page" in here else WATCH if here else NO_DATA if np.isnan(value) else OK)
+    return found
+
+
+def model(state: State, name: str, span: Span, version: str | None = None) -> dict[str, Any]:
+    """A model: service, output, outcomes, causes, in this order."""
+    view = state.view(name, span, version)
+    alerts = [a for a in state.ledger.alerts(name) if a.condition.version == view.version.version]
+    status_, reason, since = _status(view, alerts)
+    learning = None if view.known is None else view.known.calibration.learning
+    headline, _ = sentences.model(name, status_, alerts, learning, reason)
+    config = state.config.model(name)
+    opened = next((i for i in state.ledger.incidents(model=name, since=9e18)), None)
+    column_rows = columns.rows(view, alerts)
+    document = {
+        "name": name,
+        "version": view.version.version,
+        "versions": [v.version for v in sorted(view.versions, key=lambda v: -v.last)],
+        "status": status_,
+        "headline": headline,
+        "lede": _model_lede(view, alerts, status_, reason),
+        "since": since,
+        "owner": config.owner,
+        "team": config.team,
+        "runbook": config.runbook,
+        "now": iso(int(span.now)),
+        "range": span.to_json(),
+        "predictions": view.rows,
+        "reference": _reference(view),
+        "events": events(state, span, name),
+        "gaps": view.gaps,
+        "incident": None if opened is None else opened.id,
+        "service": _section(alerts, "service", _drawn(view, panels.SERVICE), "Normal"),
+        "output": {
+            **_section(alerts, "output", _drawn(view, panels.OUTPUT), "As usual"),
+            "checks": panels.checks(view),
+        },
+        "outcomes": {"status": NO_DATA, "summary": "No labels yet", "panels": []},
+        "causes": {
+            "status": group_status(alerts, "causes"),
+            "summary": _causes(column_rows, view),
+            "columns": column_rows,
+        },
+    }
+    return tidy(document)  # type: ignore[no-any-return]
+
+
+def _drawn(view: View, questions: Sequence[Any]) -> list[dict[str, Any]]:
+    return [panel for ask in questions if (panel := ask(view)) is not None]
+
+
+def _section(alerts: Sequence[Alert], group: str, drawn: list[dict[str, Any]], calm: str) -> dict[str, Any]:
+    urgent = [a for a in firing(alerts) if a.rule.group == group]
+    answers = {"traffic": naming.NO_TRAFFIC, "errors": naming.ERRORS_HIGH, "latency": naming.SLOW}
+    for panel in drawn:
+        rule = answers.get(panel["id"])
+        mine = [a for a in urgent if rule is not None and a.condition.rule == rule.name]
+        if group == "output":
+            column = {"answers": PREDICTION, "scores": naming.SCORE}.get(panel["id"])
+            mine = [a for a in urgent if a.condition.column == column]
+        panel["status"] = status(mine)
+    summary = urgent[0].condition.text if urgent else calm
+    return {"status": group_status(alerts, group), "summary": summary, "panels": drawn}
+
+
+def _model_lede(view: View, alerts: Sequence[Alert], state: str, reason: str) -> str:
+    if state in (ACT, WATCH):
+        calm = "Traffic, latency and errors are normal." if group_status(alerts, "service") == OK else ""
+        changed = sentences.because(alerts)
+        return " ".join(part for part in (calm, f"{changed}." if changed else "") if part)
+    if state == LEARNING:
+        return f"Out of range, unseen and missing values are judged already; the rest follows: {reason}."
+    if state == NO_DATA:
+        return reason
+    return "Nothing to do."
+
+
+def _causes(rows: Sequence[dict[str, Any]], view: View) -> str:
+    features = [r for r in rows if r["role"] == "feature"]
+    if not features:
+        return "No reference yet, so features are not compared" if view.known is None else "No features"
+    changed = sum(r["status"] in (ACT, WATCH) for r in features)
+    return f"{changed} of {len(features)} features changed" if changed else f"{len(features)} features as usual"
+
+
+def _reference(view: View) -> dict[str, Any] | None:
+    if view.known is None:
+        return None
+    reference = view.known.reference
+    period = reference.period or (None, None)
+    return {
+        "id": reference.id,
+        "rows": reference.baseline.rows,
+        "from": None if period[0] is None else iso(int(period[0])),
+        "to": None if period[1] is None else iso(int(period[1])),
+        "text": reference.describe(),
+    }
+
+
+def column(state: State, name: str, column_name: str, span: Span, version: str | None = None) -> dict[str, Any]:
+    """A column of a model."""
+    view = state.view(name, span, version)
+    alerts = [a for a in state.ledger.alerts(name) if a.condition.version == view.version.version]
+    document = {
+        **columns.page(view, column_name, alerts),
+        "now": iso(int(span.now)),
+        "range": span.to_json(),
+        "events": events(state, span, name),
+        "gaps": view.gaps,
+    }
+    return tidy(document)  # type: ignore[no-any-return]
+
+
+def incidents(state: State, span: Span) -> dict[str, Any]:
+    """Open incidents, and those that ended within 30 days, each with its alerts."""
+    since = span.now - 30 * 86_400
+    found = []
+    for incident in state.ledger.incidents(since=since):
+        mine = [a for a in state.ledger.alerts(incident.model, since=since) if _belongs(a, incident)]
+        found.append({**_incident(incident), "alerts": [_alert(a) for a in sorted(mine, key=lambda a: a.urgency)]})
+    return tidy({"now": iso(int(span.now)), "incidents": found})  # type: ignore[no-any-return]
+
+
+def _belongs(alert: Alert, incident: Incident) -> bool:
+    end = incident.until if incident.until is not None else float("inf")
+    return alert.since <= end and (alert.until is None or alert.until >= incident.since) and alert.state != "pending"
+
+
+def _incident(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id, "model": incident.model, "version": incident.version, "headline": incident.headline,
+        "status": "firing" if incident.open else "resolved", "severity": incident.severity,
+        "since": iso(incident.since), "until": None if incident.until is None else iso(incident.until),
+    }  # fmt: skip
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    c = alert.condition
+    return {
+        "name": c.rule, "column": c.column or None, "signal": c.signal or None, "severity": alert.rule.severity,
+        "state": alert.state, "value": plain(c.value, 4), "threshold": plain(c.threshold, 4), "text": c.text,
+        "since": iso(alert.since), "until": None if alert.until is None else iso(alert.until),
+    }  # fmt: skip
+
+
+def events(state: State, span: Span, name: str | None) -> list[dict[str, Any]]:
+    """What happened in the span: deployments, changes, incidents."""
+    found = [
+        {
+            "t": iso(e.moment), "until": None if e.until is None else iso(e.until), "kind": e.kind, "model": e.model,
+            "label": e.label, "status": None,
+        }
+        for e in state.ledger.events(span.start, span.end, name)
+    ]  # fmt: skip
+    for i in state.ledger.incidents(model=name, since=span.start):
+        label = i.headline if name else i.model
+        until = None if i.until is None else iso(i.until)
+        level = ACT if i.severity == "page" else WATCH
+        found.append({"t": iso(i.since), "until": until, "kind": "incident", "model": i.model, "label": label, "status": level})
+    return sorted(found, key=lambda e: str(e["t"]))
+
+
+def targets(state: State) -> list[dict[str, Any]]:
+    """How reading each target goes."""
+    return [{"url": s.url, "up": s.up, "error": s.error, "lag": plain(s.lag, 3)} for s in state.statuses()]

@@ -1,0 +1,176 @@
+"""What the pages read: the store, what is configured, and the span of time that is asked for."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from barograph import naming
+from barograph.clock import iso
+from barograph.config import Config
+from barograph.counters import Series
+from barograph.evaluate import Deployed, Known, References, by_model, current, deployed
+from barograph.ledger import Ledger
+from barograph.naming import Metric
+from barograph.tiles import Tiles
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+RANGES: dict[str, int] = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+STEPS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
+MOST_POINTS = 600
+ROWS_A_POINT = 30  # so that a share in a chart means something
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time by its name, ending with the last whole minute before `now` (epoch seconds)."""
+
+    name: str
+    now: float
+
+    @property
+    def end(self) -> int:
+        return int(self.now // MINUTE * MINUTE)
+
+    @property
+    def start(self) -> int:
+        return self.end - RANGES[self.name]
+
+    def step(self, finest: int, rate: float = math.inf) -> int:
+        """Seconds a point: as fine as the tiles are, and coarse enough for some 30 rows at `rate` rows a second."""
+        for step in STEPS:
+            if step >= finest and (self.end - self.start) / step <= MOST_POINTS and rate * step >= ROWS_A_POINT:
+                return step
+        return next(s for s in reversed(STEPS) if (self.end - self.start) / s >= 12)
+
+    def grid(self, step: int) -> tuple[int, int]:
+        """Start and end on whole steps; the step that goes on is left out unless it is all there is."""
+        return self.start // step * step, max(self.end // step * step, self.start // step * step + step)
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "from": iso(self.start), "to": iso(self.end)}
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the pages are made of."""
+
+    tiles: Tiles
+    ledger: Ledger
+    references: References
+    config: Config
+    statuses: Callable[[], Sequence[Any]]  # of the poller, one a target
+
+    def models(self) -> dict[str, list[Deployed]]:
+        """Versions by model."""
+        return by_model(deployed(self.tiles))
+
+    def view(self, name: str, span: Span, version: str | None = None) -> "View":
+        """One model over a span; KeyError where there is none, or not this version."""
+        versions = self.models()[name]
+        if version is None:
+            return View(self, current(versions, self.tiles, span.now), tuple(versions), span)
+        chosen = {v.version: v for v in versions}[version]
+        return View(self, chosen, tuple(versions), span)
+
+
+@dataclass(frozen=True)
+class View:
+    """One version of a model over a span of time."""
+
+    state: State
+    version: Deployed
+    versions: tuple[Deployed, ...]
+    span: Span
+
+    @property
+    def tiles(self) -> Tiles:
+        return self.state.tiles
+
+    @cached_property
+    def bins(self) -> str | None:
+        """The bins that its columns were counted over last."""
+        seen = {bins: s for bins, series in self.version.series.items() if (s := self.tiles.seen(series))}
+        return max(seen, key=lambda b: (seen[b][1], b)) if seen else None
+
+    @cached_property
+    def known(self) -> Known | None:
+        """Its reference, where there is one."""
+        return None if self.bins is None else self.state.references.get(self.bins, self.version.model)
+
+    @cached_property
+    def columns(self) -> Series | None:
+        """The series of its columns' counts."""
+        return None if self.bins is None else self.version.series[self.bins]
+
+    @cached_property
+    def rows(self) -> int:
+        """Predictions in the span."""
+        return int(self.counter(naming.PREDICTIONS, self.span.start, self.span.end))
+
+    @cached_property
+    def rate(self) -> float:
+        """Predictions a second over the span, or since it was first seen."""
+        start = max(self.span.start, self.version.first)
+        return self.rows / max(self.span.end - start, MINUTE)
+
+    def counter(self, metric: Metric, start: float, end: float, **labels: str) -> int:
+        """What a counter grew by, over its other labels."""
+        return sum(int(self.tiles.window(s, start, end).counts.sum()) for s in self.series(metric, **labels))
+
+    def series(self, metric: Metric, **labels: str) -> list[Series]:
+        """Its series of a metric."""
+        return self.tiles.series(metric.name, model=self.version.model, version=self.version.version, **labels)
+
+    def over_time(self, metric: Metric, step: int, **labels: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """starts (T,), counts (T, k) and sums (T, m) of a metric, over its other labels."""
+        start, end = self.span.grid(step)
+        starts = np.arange(start, end, step)
+        found = self.tiles.windows_many(self.series(metric, **labels), start, end, step)
+        if not found:
+            return starts, np.zeros((len(starts), 1), dtype=np.int64), np.zeros((len(starts), 1))
+        return starts, sum(w.counts for w in found[1:]) + found[0].counts, sum(w.sums for w in found[1:]) + found[0].sums
+
+    def column_over_time(self, name: str, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """starts (T,), counts (T, size) and sums (T, size) of one column."""
+        assert self.known is not None and self.columns is not None
+        found = self.tiles.windows(self.columns, *self.span.grid(step), step, self.known.reference.bins.slice(name))
+        return found.starts, found.counts, found.sums
+
+    @cached_property
+    def gaps(self) -> list[dict[str, int]]:
+        """Spans in which no service reported: at least three steps without its clock."""
+        step = self.span.step(self.tiles.finest(self.span.start))
+        start, end = self.span.grid(step)
+        series = self.tiles.series(naming.CLOCK.name)
+        if not series:
+            return []
+        here = np.any([w.present for w in self.tiles.windows_many(series, start, end, step)], axis=0)
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], here, [True]]).astype(int)))
+        first = max(start, self.version.first)
+        spans = [(start + a * step, start + b * step) for a, b in edges.reshape(-1, 2).tolist()]
+        return [{"from": max(a, first), "to": b} for a, b in spans if b - max(a, first) >= 3 * step]
+
+
+def listed(values: np.ndarray, digits: int = 6) -> list[float | None]:
+    """An array as JSON: null where it is no finite number."""
+    return [None if not math.isfinite(v) else float(f"{v:.{digits}g}") for v in np.asarray(values, dtype=float).tolist()]
+
+
+def plain(value: float | None, digits: int = 6) -> float | None:
+    """A number as JSON: null where it is none."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
+
+
+def tidy(value: Any) -> Any:
+    """JSON without numpy's types and without NaN."""
+    if isinstance(value, Mapping):
+        return {k: tidy(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [tidy(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,78 @@
+/** A panel: name, current value with unit, usual range or limit in words, chart. Readable without the chart. */
+
+import { duration, inUnit, moment, unbroken } from "../format.js";
+import { html, useContext } from "../html.js";
+import { Guard, StateMessage } from "../states.js";
+import { isRaised, tone, word } from "../status.js";
+import { axisKind } from "./domain.js";
+import { ChartPage } from "./layout.js";
+import { readings } from "./readings.js";
+import { samplingStep } from "./scales.js";
+import { ChartTable } from "./table.js";
+import { TimeSeries, panelDisplay } from "./timeseries.js";
+
+/** @typedef {import("../types.js").Panel} Panel */
+
+/** The last sample that holds a value. @param {Panel} panel */
+function lastSample(panel) {
+  const values = panel.series[0]?.y ?? [];
+  const index = values.findLastIndex((value) => value != null);
+  return index < 0 ? null : { t: panel.t[index], value: values[index] };
+}
+
+/**
+ * The heading's value and the words behind it. Without a current value: the last one, and when it was.
+ * @param {Panel} panel @param {number} now
+ */
+export function headline(panel, now) {
+  const display = panelDisplay(panel);
+  const last = lastSample(panel);
+  const stale = last && now - last.t > Math.max(3 * samplingStep(panel.t), 300);
+  if (panel.value == null && last && stale) {
+    const unit = display.unit && `${display.unit} `;
+    return { value: inUnit(last.value, display, 2), words: `${unit}at ${moment(last.t, now)}, ${duration(now - last.t)} ago` };
+  }
+  if (panel.value == null) return { value: "–", words: panel.text || "no data" };
+  const joined = display.unit && panel.text && !/^(of|at|per) /.test(panel.text) ? `${display.unit}, ` : display.unit && `${display.unit} `;
+  return { value: inUnit(panel.value, display, 2), words: unbroken(`${joined}${panel.text ?? ""}`) };
+}
+
+/** @param {{panel: Panel, height?: number, named?: boolean | "all", lead?: boolean}} props */
+export function PanelCard({ panel, height = 104, named = false, lead = false }) {
+  const page = useContext(ChartPage);
+  const { value, words } = headline(panel, page.now);
+  return html`<section class="panel" data-panel=${panel.id}>
+    <h3 class="panel-name">${panel.name}</h3>
+    ${!panel.state &&
+    html`<p class="panel-value ${isRaised(panel.status) ? tone(panel.status) : ""}">
+      ${value}${isRaised(panel.status) && html`<span class="visually-hidden"> ${word(panel.status)}: </span>`} <small>${words}</small>
+    </p>`}
+    ${panel.state && html`<${StateMessage} state=${panel.state} />`}
+    ${panel.t.length > 0 && html`<${PanelChart} panel=${panel} height=${height} named=${named} lead=${lead} />`}
+    ${noteOf(panel) && html`<p class="note">${unbroken(noteOf(panel))}</p>`}
+  </section>`;
+}
+
+/** What the server notes, and whether the axis is logarithmic. @param {Panel} panel */
+export function noteOf(panel) {
+  const axis = { linear: "", log: "log scale", symlog: "log scale on both sides of zero" }[axisKind(panel)];
+  return [panel.note, axis].filter(Boolean).join(", ");
+}
+
+/** The chart of a panel, or its table. @param {{panel: Panel, height: number, named?: boolean | "all", lead?: boolean}} props */
+export function PanelChart({ panel, height, named = false, lead = false }) {
+  const page = useContext(ChartPage);
+  return html`<${Guard} doc=${panel} what="chart">
+    ${page.table
+      ? html`<${PanelTable} panel=${panel} now=${page.now} height=${height} />`
+      : html`<${TimeSeries} panel=${panel} height=${height} named=${named} lead=${lead} />`}
+  <//>`;
+}
+
+/** Every sample of a panel, the latest first. */
+function PanelTable({ panel, now, height }) {
+  const display = panelDisplay(panel);
+  const names = panel.t.length ? readings(panel, 0, display).map((reading) => reading.name) : [];
+  const rows = panel.t.map((t, index) => [moment(t, now), ...readings(panel, index, display).map((reading) => reading.text)]);
+  return html`<${ChartTable} name=${panel.name} head=${["UTC", ...names]} rows=${rows.reverse()} height=${height} />`;
+}

@@ -1,0 +1,53 @@
+/** SVG path data. A null breaks a line: gaps are never bridged. */
+
+/** One decimal is a tenth of a pixel. @param {number} value */
+export const round = (value) => Math.round(value * 10) / 10;
+
+/**
+ * @param {number[]} xs pixels @param {(number | null)[]} ys pixels or null
+ */
+export function linePath(xs, ys) {
+  let path = "";
+  let drawing = false;
+  ys.forEach((y, index) => {
+    if (y == null) {
+      drawing = false;
+      return;
+    }
+    path += `${drawing ? "L" : "M"}${round(xs[index])} ${round(y)}`;
+    // A sample alone between two gaps would be invisible as a line of no length.
+    if (!drawing && ys[index + 1] == null) path += "h.1";
+    drawing = true;
+  });
+  return path;
+}
+
+/** @param {number[]} xs @param {(number | null)[]} lows pixels @param {(number | null)[]} highs pixels */
+export function areaPath(xs, lows, highs) {
+  let path = "";
+  /** @type {number[]} */
+  let run = [];
+  const close = () => {
+    if (run.length > 1) {
+      const top = run.map((index) => `${round(xs[index])} ${round(highs[index] ?? 0)}`);
+      const bottom = run.map((index) => `${round(xs[index])} ${round(lows[index] ?? 0)}`).reverse();
+      path += `M${top.join("L")}L${bottom.join("L")}Z`;
+    }
+    run = [];
+  };
+  xs.forEach((_, index) => (lows[index] == null || highs[index] == null ? close() : run.push(index)));
+  close();
+  return path;
+}
+
+/**
+ * The outline of a histogram.
+ * @param {number[]} edges pixels, one more than tops @param {number[]} tops pixels @param {number} base pixels
+ */
+export function stepsPath(edges, tops, base, closed = false) {
+  let path = `M${round(edges[0])} ${round(base)}`;
+  tops.forEach((top, index) => {
+    path += `V${round(top)}H${round(edges[index + 1])}`;
+  });
+  return `${path}V${round(base)}${closed ? "Z" : ""}`;
+}

@@ -1,0 +1,114 @@
+/** The fleet: every model in one row, the most urgent first. */
+
+import { chartPage, ChartPage } from "../charts/layout.js";
+import { Lanes } from "../charts/lanes.js";
+import { Sparkline } from "../charts/sparkline.js";
+import { NOTHING, number, plural, quantity, unbroken, versionName } from "../format.js";
+import { html, useMemo } from "../html.js";
+import { RANGES, link, rangeOf } from "../router.js";
+import { Sentence } from "../sentence.js";
+import { NO_MODELS, StateMessage } from "../states.js";
+import { Glyph, isRaised, tone, word } from "../status.js";
+
+/** @typedef {import("../types.js").Fleet & import("../types.js").Page} FleetDocument */
+/** @typedef {import("../types.js").FleetModel} FleetModel */
+
+/** @param {{doc: FleetDocument, route: import("../router.js").Route}} props */
+export function FleetPage({ doc, route }) {
+  const table = route.query.get("view");
+  const page = useMemo(() => chartPage(doc, route), [doc, table]);
+  const models = new Map(doc.models.map((model) => [model.name, link.model(model.name)]));
+  if (!doc.models.length) {
+    return html`<h1>${doc.headline || "No models yet"}</h1>
+      <div class="sheet message"><${StateMessage} state=${doc.state ?? NO_MODELS} /></div>`;
+  }
+  const range = RANGES[rangeOf(route)];
+  return html`<${ChartPage.Provider} value=${page}>
+    <h1>${unbroken(doc.headline)}</h1>
+    <p class="lede"><${Sentence} text=${doc.lede} models=${models} /></p>
+    ${doc.state && html`<div class="sheet message"><${StateMessage} state=${doc.state} /></div>`}
+    <div class="sheet first"><${FleetTable} models=${doc.models} range=${range} /></div>
+    <div class="section-head">
+      <h2>Events</h2>
+      <span class="question">What happened around the fleet, last ${range}</span>
+    </div>
+    <div class="sheet timeline"><${Lanes} withModel=${true} /></div>
+    <footer class="foot">
+      <span>${plural(doc.models.length, "model")}</span>
+      <span>Grey ribbon under a sparkline: healthy. Amber or red: when a threshold was crossed. Gap: no data received.</span>
+      <span class="push wide-only"><kbd>j</kbd> <kbd>k</kbd> move <kbd class="next">Enter</kbd> open <kbd class="next">?</kbd> all keys</span>
+    </footer>
+  <//>`;
+}
+
+FleetPage.title = (_, /** @type {FleetDocument | null} */ doc) =>
+  doc && isRaised(doc.status) ? `${word(doc.status)}: ${doc.headline} · barograph` : "Fleet · barograph";
+FleetPage.blocks = [[28], [22], [520], [140]];
+
+function FleetTable({ models, range }) {
+  return html`<table class="fleet">
+    <thead>
+      <tr class="groups">
+        <td></td>
+        <td></td>
+        <th scope="colgroup" colspan="3"><span>Service</span></th>
+        <th scope="colgroup" colspan="2"><span>Output</span></th>
+        <th scope="colgroup"><span>Outcomes</span></th>
+        <th scope="colgroup"><span>Causes</span></th>
+      </tr>
+      <tr>
+        <th scope="col">Model</th>
+        <th scope="col">Key output, last ${range}</th>
+        <th scope="col" class="num">Requests/s</th>
+        <th scope="col" class="num">p95</th>
+        <th scope="col" class="num">Errors</th>
+        <th scope="col" class="num">Key output now</th>
+        <th scope="col" class="num">Empty</th>
+        <th scope="col">Quality, labels so far</th>
+        <th scope="col">Drifted features</th>
+      </tr>
+    </thead>
+    <tbody>
+      ${models.map((/** @type {FleetModel} */ model) => html`<${FleetRow} key=${model.name} model=${model} range=${range} />`)}
+    </tbody>
+  </table>`;
+}
+
+/** The colour of a cell: only what is past a limit has one. @param {boolean} over @param {import("../types.js").Status} status */
+const colour = (over, status) => (over && isRaised(status) ? `raised ${tone(status)}` : "");
+
+function FleetRow({ model, range }) {
+  const { service, output, outcomes, causes } = model;
+  const over = (/** @type {string} */ field) => colour((service.over ?? []).includes(field), service.status);
+  const outputOver = output.over ?? ["value"];
+  const quiet = (/** @type {boolean} */ is) => (is ? "muted" : "");
+  const drifted = causes.drifted == null ? NOTHING : `${causes.drifted} of ${causes.columns}`;
+  return html`<tr data-model=${model.name}>
+    <td class="model-cell">
+      <${Glyph} status=${model.status} size=${13} label=${model.status === "ok" ? "OK" : ""} />
+      <div>
+        <a class="row-link" data-row href=${link.model(model.name)}>${model.name}</a> <span class="version">${versionName(model.version)}</span>
+        ${model.status !== "ok" && html` <span class="status ${tone(model.status)}">${word(model.status)}</span>`}
+        ${model.status !== "ok" && model.reason && html`<div class="sub">${unbroken(model.reason).replaceAll("`", "")}</div>`}
+      </div>
+    </td>
+    <td class="spark-cell"><${Sparkline} spark=${model.spark} status=${model.output.status} name=${sparkSentence(model, range)} /></td>
+    <td class="num ${over("rate")}" data-name="Requests/s">${number(service.rate)}</td>
+    <td class="num ${over("p95")}" data-name="p95">${quantity(service.p95, "seconds")}</td>
+    <td class="num ${over("errors")}" data-name="Errors">${quantity(service.errors, "share")}</td>
+    <td class="num ${colour(outputOver.includes("value"), output.status)} ${quiet(output.status === "no_data")}" data-name="Key output now">${unbroken(output.text)}</td>
+    <td class="num ${colour(outputOver.includes("empty"), output.status)}" data-name="Empty">${quantity(output.empty, "share")}</td>
+    <td data-name="Quality, labels so far">
+      <span class="${colour(true, outcomes.status)} ${quiet(outcomes.status === "no_data")}">${unbroken(outcomes.text)}</span>
+      ${outcomes.sub && html`<div class="sub">${unbroken(outcomes.sub)}</div>`}
+    </td>
+    <td data-name="Drifted features"><span class="${colour(!!causes.drifted, causes.status)} ${quiet(!causes.drifted)}">${drifted}</span></td>
+  </tr>`;
+}
+
+/** @param {FleetModel} model @param {string} range */
+function sparkSentence(model, range) {
+  const raised = model.spark.ribbon.filter(isRaised).length / Math.max(1, model.spark.ribbon.length);
+  const share = raised ? `, past a limit for ${quantity(raised, "share")} of the time` : "";
+  return unbroken(`Key output of ${model.name} over the last ${range}, now ${model.output.text}${share}`);
+}

@@ -1,0 +1,189 @@
+/** One model: service, output, outcomes, causes, always in this order. */
+
+import { ChartPage, chartPage } from "../charts/layout.js";
+import { Lanes } from "../charts/lanes.js";
+import { MiniOverlay } from "../charts/mini.js";
+import { PanelCard } from "../charts/panel.js";
+import { NOTHING, moment, number, plural, seconds, unbroken, versionName } from "../format.js";
+import { html, useMemo } from "../html.js";
+import { link, setQuery } from "../router.js";
+import { Sentence } from "../sentence.js";
+import { NO_LABELS, StateMessage } from "../states.js";
+import { Glyph, StatusWord, isRaised, tone, word } from "../status.js";
+
+/** @typedef {import("../types.js").Model & import("../types.js").Page} ModelDocument */
+/** @typedef {import("../types.js").ColumnRow} ColumnRow */
+/** @typedef {import("../types.js").Panel} Panel */
+
+/** Rows without change that are shown before "Show all". */
+const CALM_ROWS = 8;
+
+/** @param {{doc: ModelDocument, route: import("../router.js").Route}} props */
+export function ModelPage({ doc, route }) {
+  const table = route.query.get("view");
+  const page = useMemo(() => chartPage(doc, route), [doc, table]);
+  const version = route.query.get("version");
+  const columns = new Map(doc.causes.columns.map((column) => [column.name, link.feature(doc.name, column.name, version)]));
+  const lead = leadPanel(doc);
+  return html`<${ChartPage.Provider} value=${page}>
+    <nav class="crumb" aria-label="Breadcrumb"><a href=${link.fleet()}>Fleet</a> / <span aria-current="page">${doc.name}</span></nav>
+    <div class="page-head">
+      <div>
+        <h1>${unbroken(doc.headline)}</h1>
+        <p class="lede">
+          <${StatusWord} status=${doc.status} pill=${true} />
+          ${doc.since ? ` since ${moment(seconds(doc.since) ?? 0, page.now)} UTC. ` : " "}
+          <${Sentence} text=${doc.lede} columns=${columns} />
+        </p>
+      </div>
+      <div class="actions">
+        <${VersionChoice} versions=${doc.versions} current=${doc.version} />
+        ${doc.incident && html`<a class="button primary" href=${link.incidents(doc.incident)}>Open incident</a>`}
+      </div>
+    </div>
+    <${Tabs} doc=${doc} columns=${columns} />
+    ${doc.state && html`<div class="sheet message"><${StateMessage} state=${doc.state} /></div>`}
+    <div class="sheet timeline"><${Lanes} /></div>
+    <${SectionHead} name="Service" question="Is it answering?" section=${doc.service} />
+    <${PanelGrid} section=${doc.service} lead=${lead} height=${104} />
+    <${SectionHead} name="Output" question="Are the answers plausible?" section=${doc.output} />
+    <${PanelGrid} section=${doc.output} lead=${lead} height=${176} named=${true} checks=${doc.output.checks} />
+    <${SectionHead} name="Outcomes" question="Were the answers right?" section=${doc.outcomes} />
+    <${PanelGrid} section=${doc.outcomes} lead=${lead} height=${150} named=${true} otherwise=${NO_LABELS} />
+    <${SectionHead} name="Causes" question="What changed?" section=${doc.causes} />
+    <${Causes} causes=${doc.causes} columns=${columns} now=${page.now} all=${route.query.get("all") === "1"} />
+    <${Foot} doc=${doc} />
+  <//>`;
+}
+
+ModelPage.title = (/** @type {import("../router.js").Route} */ route, /** @type {ModelDocument | null} */ doc) =>
+  `${isRaised(doc?.status) ? `${word(doc?.status)}: ` : ""}${route.model} · barograph`;
+ModelPage.blocks = [[28], [22], [110], [180, 4], [250, 3], [200]];
+
+/** The panel that shows the tooltip of a moment that came with the URL: the first that is past a limit. */
+function leadPanel(/** @type {ModelDocument} */ doc) {
+  const panels = [...doc.output.panels, ...doc.service.panels, ...doc.outcomes.panels];
+  return (panels.find((panel) => panel.status === "act") ?? panels.find((panel) => panel.status === "watch") ?? panels[0])?.id;
+}
+
+function VersionChoice({ versions, current }) {
+  if (!versions || versions.length < 2) return null;
+  const choose = (/** @type {any} */ event) => {
+    const { value } = event.target;
+    setQuery({ version: value === versions[0] ? null : value }, { replace: false });
+  };
+  return html`<label class="choice">Version
+    <select onChange=${choose} value=${current}>
+      ${versions.map((/** @type {string} */ version) => html`<option value=${version} selected=${version === current}>${versionName(version)}</option>`)}
+    </select>
+  </label>`;
+}
+
+function Tabs({ doc, columns }) {
+  const first = doc.causes.columns[0]?.name;
+  const raised = isRaised(doc.causes.status);
+  return html`<nav class="tabs" aria-label=${doc.name}>
+    <a href=${link.model(doc.name)} aria-current="page">Main</a>
+    ${first && html`<a href=${columns.get(first)}>${raised && html`<${Glyph} status=${doc.causes.status} size=${10} label=${word(doc.causes.status)} />`}Features</a>`}
+    <a href=${link.incidents(null, doc.name)}>Incidents</a>
+  </nav>`;
+}
+
+function SectionHead({ name, question, section }) {
+  const judged = section.status === "ok" || isRaised(section.status);
+  return html`<div class="section-head">
+    <h2>${name}</h2>
+    <span class="question">${question}</span>
+    <span class="aside">${judged ? html`<${StatusWord} status=${section.status} text=${unbroken(section.summary)} />` : unbroken(section.summary ?? "")}</span>
+  </div>`;
+}
+
+/** Panels of one topic on one sheet, divided by hairlines. */
+function PanelGrid({ section, lead, height, named = false, checks = [], otherwise = null }) {
+  const { panels } = section;
+  const state = section.state ?? (panels.length || checks.length ? null : otherwise);
+  if (!panels.length && !checks.length && !state) return null;
+  const cells = panels.length + (checks.length ? 1 : 0);
+  const columns = Math.min(4, cells > 4 ? 3 : cells);
+  return html`<div class="sheet">
+    ${state && html`<div class="panel"><${StateMessage} state=${state} /></div>`}
+    ${cells > 0 &&
+    html`<div class="grid columns-${columns} ${checks.length ? "with-checks" : ""}">
+      ${panels.map((/** @type {Panel} */ panel) => html`<${PanelCard} key=${panel.id} panel=${panel} height=${height} named=${named} lead=${panel.id === lead} />`)}
+      ${checks.length > 0 && html`<${Checks} checks=${checks} />`}
+    </div>`}
+  </div>`;
+}
+
+function Checks({ checks }) {
+  return html`<section class="panel checks">
+    <h3 class="panel-name">Quality checks</h3>
+    <ul>
+      ${checks.map(
+        (/** @type {import("../types.js").Check} */ check) => html`<li>
+          <${Glyph} status=${check.status} label=${word(check.status)} />
+          <span>${check.name}${check.note && html`<span class="sub">${unbroken(check.note)}</span>`}</span>
+          <span class="num ${isRaised(check.status) ? `raised ${tone(check.status)}` : ""}">${unbroken(check.text)}</span>
+        </li>`,
+      )}
+    </ul>
+  </section>`;
+}
+
+function Causes({ causes, columns, now, all }) {
+  if (causes.state) return html`<div class="sheet message"><${StateMessage} state=${causes.state} /></div>`;
+  if (!causes.columns.length) {
+    return html`<div class="sheet message"><p class="note">No columns are recorded yet.</p></div>`;
+  }
+  const raised = causes.columns.filter((/** @type {ColumnRow} */ row) => isRaised(row.status)).length;
+  const shown = all ? causes.columns : causes.columns.slice(0, Math.max(CALM_ROWS, raised));
+  const has = (/** @type {"weight" | "ratio"} */ key) => causes.columns.some((/** @type {ColumnRow} */ row) => row[key] != null);
+  const [weights, ratios] = [has("weight"), has("ratio")];
+  return html`<div class="sheet">
+    <table class="causes">
+      <thead>
+        <tr>
+          <th scope="col"><span class="visually-hidden">State</span></th>
+          <th scope="col">Feature</th>
+          <th scope="col">Reference and live</th>
+          <th scope="col">What changed</th>
+          <th scope="col">Since, UTC</th>
+          ${weights && html`<th scope="col">Weight in model</th>`}
+          ${ratios && html`<th scope="col" class="num">Against its limit</th>`}
+          <th scope="col" class="num">Distance, PSI</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${shown.map((/** @type {ColumnRow} */ row) => html`<${CauseRow} key=${row.name} row=${row} href=${columns.get(row.name)} now=${now} weights=${weights} ratios=${ratios} />`)}
+      </tbody>
+    </table>
+    ${causes.columns.length > shown.length &&
+    html`<p class="more"><button class="link" onClick=${() => setQuery({ all: "1" })}>Show all ${plural(causes.columns.length, "feature")}</button></p>`}
+  </div>`;
+}
+
+function CauseRow({ row, href, now, weights, ratios }) {
+  const raised = isRaised(row.status);
+  const since = seconds(row.since);
+  return html`<tr>
+    <td><${Glyph} status=${row.status} label=${word(row.status)} /></td>
+    <td><a class="row-link mono" data-row href=${href}>${row.name}</a>${row.role && row.role !== "feature" && html` <span class="tag">${row.role}</span>`}</td>
+    <td><${MiniOverlay} mini=${row.mini} /></td>
+    <td class=${raised ? "strong" : "muted"} data-name="What changed">${unbroken(row.what || "No meaningful change").replaceAll("`", "")}</td>
+    <td class="muted" data-name="Since">${since === null ? NOTHING : moment(since, now)}</td>
+    ${weights && html`<td data-name="Weight in model">${row.weight == null ? NOTHING : html`<span class="bar weight" role="img" aria-label="${number(row.weight * 100)} %"><i style=${{ width: `${row.weight * 100}%` }}></i></span>`}</td>`}
+    ${ratios && html`<td class="num ${raised ? tone(row.status) : ""}" data-name="Against its limit">${row.ratio == null ? NOTHING : `${number(row.ratio, 2)}\u00a0×`}</td>`}
+    <td class="num ${raised ? `raised ${tone(row.status)}` : ""}" data-name="Distance, PSI">${row.psi == null ? NOTHING : row.psi >= 1 ? number(row.psi) : row.psi.toFixed(2)}</td>
+  </tr>`;
+}
+
+function Foot({ doc }) {
+  const { reference } = doc;
+  return html`<footer class="foot">
+    ${doc.owner && html`<span>Owner: ${doc.owner}</span>`}
+    ${reference && html`<span>Reference: ${unbroken(reference.text)}</span>`}
+    ${doc.runbook && html`<a href=${doc.runbook} target="_blank" rel="noreferrer">Runbook</a>`}
+    <a href="/api/models/${encodeURIComponent(doc.name)}" target="_blank">JSON</a>
+    <span class="push wide-only">Hover any chart: all charts show the same moment. <kbd>←</kbd> <kbd>→</kbd> step</span>
+  </footer>`;
+}

@@ -1,0 +1,171 @@
+"""The live part of the demo: traffic, the incident, and a line in the terminal for what changes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+
+from barograph import Clock
+from barograph.demo import flights
+from barograph.demo import model as artefacts
+from barograph.demo.incidents import Incident
+from barograph.demo.processes import Child, DemoError
+from barograph.demo.replay import Traffic, departures, replay
+from barograph.naming import OK
+
+CALM = 60.0  # seconds of wall time before the incident
+BUSY = 40  # flights in the hour of the incident
+SETTLED = 120  # seconds after its end at which an hour is judged
+POLL = 1.0
+
+
+@dataclass(frozen=True)
+class Show:
+    """What is needed to play: `flights` to come, the fault, and the addresses of the pages and the service."""
+
+    out: Console
+    clock: Clock
+    flights: pd.DataFrame
+    fault: Incident
+    pages: str
+    service: str
+    children: Sequence[Child]
+    traffic: Traffic = field(default_factory=Traffic)
+
+    def say(self, text: str) -> None:
+        """A line with the clock's time before it."""
+        self.out.print(f"{shown(self.clock.now())}  {text}", soft_wrap=True)
+
+
+def play(show: Show, duration: float | None) -> None:
+    """Send traffic, inject the fault and tell what changes, for `duration` seconds (None: until Ctrl-C).
+
+    Raises:
+        DemoError: a process ended.
+    """
+    _introduce(show)
+    try:
+        asyncio.run(_play(show, duration))
+    finally:
+        _say_traffic(show)
+
+
+async def _play(show: Show, duration: float | None) -> None:
+    tasks = [asyncio.create_task(part(show)) for part in (_watch, _send, _inject, _tell)]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=duration, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def moment_of_incident(times: np.ndarray, clock: Clock) -> float:
+    """When to inject: after a minute of wall time, or at the next hour with 40 flights; epoch seconds on the clock.
+
+    `times` are those of the live flights, epoch seconds in order.
+
+    >>> moment_of_incident(np.arange(0, 86_400, 60.0), Clock(start=0.0, speed=60.0))
+    3600.0
+    """
+    earliest = clock.at(clock.origin + CALM)
+    hours, counts = np.unique(times // 3600, return_counts=True)
+    busy = hours[(counts >= BUSY) & (hours >= earliest // 3600)]
+    return max(earliest, float(busy[0]) * 3600) if len(busy) else earliest
+
+
+def _introduce(show: Show) -> None:
+    hour = 3600 / show.clock.speed
+    passes = f"{hour:.3g} seconds" if hour < 120 else f"{hour / 60:.3g} minutes"
+    nothing = show.fault.name == "none"
+    fault = show.fault.title if nothing else f"in about a minute: {show.fault.title}"
+    show.out.print(f"\n  Pages     [bold]{show.pages}[/]")
+    show.out.print(f"  Service   {show.service}/docs, its counts {show.service}/metrics")
+    show.out.print(f"  Clock     {shown(show.clock.now())}; an hour passes in {passes}")
+    show.out.print(f"  Incident  {fault}")
+    show.out.print("\nCtrl-C ends everything.\n")
+
+
+async def _watch(show: Show) -> None:
+    while True:
+        for child in show.children:
+            if child.ended:
+                raise DemoError(child.report())
+        await asyncio.sleep(POLL / 2)
+
+
+async def _send(show: Show) -> None:
+    await replay(departures(show.flights), f"{show.service}/predict", show.clock, show.traffic)
+    show.say("The last flight of the year has left; the pages stay up.")
+
+
+async def _inject(show: Show) -> None:
+    if show.fault.name == "none":
+        return
+    onset = moment_of_incident(flights.seconds(show.flights["departed_at"]), show.clock)
+    while (left := onset - show.clock.now()) > 0:
+        await asyncio.sleep(min(left / show.clock.speed, POLL))
+    show.traffic.incident = show.fault
+    show.say(f"[bold]Injected: {show.fault.title}.[/] Every request is still answered with 200.")
+    page = f"{show.pages}/models/{artefacts.NAME}"
+    if len(show.fault.columns) == 1:
+        page += f"/columns/{show.fault.columns[0]}"
+    show.say(f"Look at {page} for {show.fault.look}.")
+    if show.fault.status != OK:
+        judged = (onset // 3600 + 1) * 3600 + SETTLED
+        left = max(0.0, judged - show.clock.now()) / show.clock.speed
+        show.say(f"This hour is judged at {shown(judged)}, in {left:.0f} s.")
+
+
+async def _tell(show: Show) -> None:
+    """A line for each change of a model's status."""
+    known: dict[str, str] = {}
+    async for models in _fleet(show.pages):
+        for model in models:
+            name, status = model["name"], model["status"]
+            if known.get(name) != status:
+                was = f"{known[name]} -> " if name in known else ""
+                reason = f"  {escape(model['reason'])}" if model["reason"] else ""
+                show.say(f"[bold]{escape(name)}[/] {was}[bold]{status}[/]{reason}")
+                known[name] = status
+
+
+async def _fleet(pages: str) -> AsyncIterator[list[dict[str, Any]]]:
+    async with httpx.AsyncClient(base_url=pages, timeout=10.0, trust_env=False) as client:
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await client.get("/api/fleet")
+                if answer.status_code == 200:
+                    yield answer.json()["models"]
+            await asyncio.sleep(POLL)
+
+
+def _say_traffic(show: Show) -> None:
+    traffic = show.traffic
+    parts = [f"{traffic.sent:,} flights sent"]
+    if traffic.altered:
+        parts.append(f"{traffic.altered:,} of them altered")
+    if traffic.skipped:
+        parts.append(f"{traffic.skipped:,} skipped, as this machine was too slow or asleep")
+    if traffic.failed:
+        parts.append(f"{traffic.failed:,} not answered ({escape(traffic.error)})")
+    show.out.print(f"\n{', '.join(parts)}.", soft_wrap=True)
+
+
+def shown(moment: float) -> str:
+    """Epoch seconds for people.
+
+    >>> shown(1381756800)
+    '14 Oct 13:20 UTC'
+    """
+    return f"{datetime.fromtimestamp(moment, UTC):%d %b %H:%M} UTC"

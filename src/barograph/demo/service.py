@@ -1,0 +1,93 @@
+"""The demo's service: a scikit-learn model behind FastAPI, with barograph's three lines in it.
+
+    python -m barograph.demo.service --dir DIR --port 8701 --clock 2013-10-14T13:20:00Z@60
+
+A flight departs; will it arrive 15 minutes late or more? A field that is missing, or holds nonsense of the right type, reaches
+the model and is answered with 200, as in most services: that is what monitoring is for.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+import barograph
+import barograph.integrations.fastapi
+from barograph.demo import model as artefacts
+
+
+class Flight(BaseModel):
+    """What is known of a flight as it departs. Units and meanings: `flights.load`."""
+
+    dep_delay: float | None = None
+    distance: float | None = None
+    carrier: str | None = None
+    origin: str | None = None
+    dest: str | None = None
+    hour: float | None = None
+    weekday: float | None = None
+    temp: float | None = None
+    humid: float | None = None
+    wind_speed: float | None = None
+    precip: float | None = None
+    visib: float | None = None
+    pressure: float | None = None
+
+
+class Answer(BaseModel):
+    """Whether the flight will be late, and how likely that is."""
+
+    late: bool
+    p_late: float
+
+
+TYPES = {
+    name: "object" if name in ("carrier", "origin", "dest") else "float64" for name in Flight.model_fields
+}
+
+
+def create_app(directory: Path, clock: barograph.Clock | None = None) -> FastAPI:
+    """The service, with the model and the reference that lie in `directory`."""
+    app = FastAPI(title="Flight delay")
+    monitor = barograph.Monitor(
+        artefacts.NAME,
+        version=artefacts.VERSION,
+        reference=directory / artefacts.REFERENCE_FILE,
+        artifact=directory / artefacts.MODEL_FILE,
+        config=artefacts.CONFIG,
+        clock=clock,
+    )
+    barograph.integrations.fastapi.instrument(app, monitor)
+    model: Any = monitor.watch(artefacts.load(directory))
+
+    @app.post("/predict")
+    def predict(flight: Flight) -> Answer:
+        row = pd.DataFrame([flight.model_dump()]).astype(TYPES)
+        p_late = float(model.predict_proba(row)[0, 1])
+        return Answer(late=p_late >= artefacts.THRESHOLD, p_late=round(p_late, 4))
+
+    return app
+
+
+def main() -> None:
+    """Serve on 127.0.0.1 until SIGTERM or Ctrl-C."""
+    options = argparse.ArgumentParser(description="The demo's prediction service.")
+    options.add_argument("--dir", type=Path, required=True, help="where the model and the reference lie")
+    options.add_argument("--port", type=int, default=8701)
+    options.add_argument("--clock", type=barograph.Clock.parse, default=barograph.Clock())
+    given = options.parse_args()
+    uvicorn.run(
+        create_app(given.dir, given.clock),
+        host="127.0.0.1",
+        port=given.port,
+        log_level="warning",
+        access_log=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,542 @@
+"""Counts as Prometheus text (format 0.0.4), and the endpoints of a serving process: /metrics and /profile.
+
+The text of every line up to its number is made once for a set of series; a scrape only puts the numbers in.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from barograph import naming
+from barograph.bins import SENTINEL, Bins, BinSet, CategoryBins, NumericBins, score_bins
+from barograph.counters import Layout, Series, Snapshot
+from barograph.reference import Reference
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SCORE_CELLS = 32
+FORWARDING = ("forwarded", "x-forwarded-for", "x-real-ip", "via")  # headers that a proxy adds
+
+_TYPES = {"columns": "counter", "gauge_max": "gauge", "info": "gauge"}
+_ORDER = {name: i for i, name in enumerate(naming.METRICS)}
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+
+log = logging.getLogger("barograph")
+
+
+# Cells: what of a column is shown on /metrics.
+
+
+@dataclass(frozen=True, eq=False)
+class CellMap:
+    """Which line on /metrics each slot of a model's columns adds to.
+
+    `lines` name (column, role, cell); `index` intp[bins.size] holds the line of each slot. Cells are of about equal mass in
+    the reference: 16, or 32 of a score with the decision threshold between two of them. Slots out of range, exactly 0, a
+    sentinel (-1 where the reference has none), unseen, missing and invalid have cells of their own.
+
+    >>> bins = BinSet({"c": CategoryBins(("a", "b"))}, {"c": "feature"})
+    >>> CellMap.of(bins, np.array([30, 10, 0, 0, 0, 0])).lines[0]
+    ('c', 'feature', 'c06')
+    """
+
+    bins: BinSet
+    lines: tuple[tuple[str, str, str], ...]
+    index: np.ndarray
+
+    @classmethod
+    def of(cls, bins: BinSet, counts: np.ndarray, *, threshold: float | None = None) -> "CellMap":
+        """From a model's bins, the reference's counts (int64[bins.size]) and the decision threshold of its score."""
+        lines: dict[tuple[str, str, str], int] = {}
+        index = []
+        for name, column in bins.columns.items():
+            role = bins.roles[name]
+            for cell in _cells(column, counts[bins.slice(name)], role, threshold):
+                index.append(lines.setdefault((name, role, cell), len(lines)))
+        return cls(bins, tuple(lines), np.array(index, dtype=np.intp))
+
+    @classmethod
+    def of_reference(cls, data: bytes) -> "CellMap":
+        """From a reference's JSON."""
+        reference = Reference.from_json(data)
+        return cls.of(reference.bins, reference.baseline.counts, threshold=reference.threshold)
+
+
+def violations(bins: BinSet, counts: np.ndarray) -> dict[tuple[str, str], int]:
+    """Values that break the schema, by (feature, kind), from a vector over the bins (int64[bins.size]).
+
+    Kinds: `type` (wrong type or infinite), `range` (numbers out of range), `category` (categories never seen).
+    """
+    return {key: int(counts[slots].sum()) for key, slots in _violating(bins)}
+
+
+def _violating(bins: BinSet) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    """The slots whose values violate, by (feature, kind)."""
+    for name, column in bins.columns.items():
+        if bins.roles[name] == "feature":
+            start = bins.offsets[name]
+            yield (name, "type"), np.array([start + column.invalid])
+            if isinstance(column, CategoryBins):
+                yield (name, "category"), np.array([start + column.unseen])
+            else:
+                yield (name, "range"), start + np.flatnonzero(column.outside)
+
+
+def _cells(column: Bins, counts: np.ndarray, role: str, threshold: float | None) -> list[str]:
+    """The cell of each slot."""
+    is_score = role == "score" and isinstance(column, NumericBins)
+    numbers = _score_cells(column, counts, threshold) if is_score else column.cells(counts)[: column.values]
+    cells = [naming.cell_label(int(number)) for number in numbers] + [naming.MISSING] * (
+        column.size - column.values
+    )
+    cells[column.missing], cells[column.invalid] = naming.MISSING, naming.INVALID
+    if isinstance(column, CategoryBins):
+        cells[column.unseen] = naming.UNSEEN
+        return cells
+    for slot in np.flatnonzero(column.outside):
+        above = slot == len(column.edges) or (slot > 0 and column.edges[slot - 1] >= column.high)
+        cells[slot] = naming.ABOVE if above else naming.BELOW
+    for value, label in ((0.0, naming.ZERO), (SENTINEL, naming.SENTINEL)):
+        if (alone := _slot_of_one(column.edges, value)) is not None:
+            cells[alone] = label
+    return cells
+
+
+def _slot_of_one(edges: np.ndarray, value: float) -> int | None:
+    """The slot that holds this value and no other normal number; None where it shares its slot."""
+    slot = int(np.searchsorted(edges, value, side="right"))
+    if not 0 < slot < len(edges) or edges[slot - 1] != value:
+        return None
+    width = edges[slot] - value
+    return slot if width <= max(abs(np.spacing(value)), np.finfo(np.float64).tiny) else None
+
+
+def _score_cells(column: Bins, counts: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Cells of a score's value slots; no cell spans the threshold. Without counts all slots weigh the same."""
+    mass = counts[: column.values].astype(np.float64)
+    if not mass.any():
+        mass = np.ones(column.values)
+    edges = column.edges if isinstance(column, NumericBins) else np.empty(0)
+    split = 0 if threshold is None else int(np.searchsorted(edges, threshold, side="right"))
+    if not 0 < split < column.values:
+        return _equal_mass(mass, SCORE_CELLS)
+    below = int(np.clip(np.rint(SCORE_CELLS * mass[:split].sum() / mass.sum()), 1, SCORE_CELLS - 1))
+    return np.concatenate(
+        [_equal_mass(mass[:split], below), below + _equal_mass(mass[split:], SCORE_CELLS - below)]
+    )
+
+
+def _equal_mass(mass: np.ndarray, cells: int) -> np.ndarray:
+    """Cell 0 .. cells - 1 of each slot by the middle of its share of the mass."""
+    middle = (np.cumsum(mass) - mass / 2) / (mass.sum() or 1.0)
+    return np.minimum((middle * cells).astype(np.intp), cells - 1)
+
+
+# Text.
+
+
+def render(snapshot: Snapshot, cells: Mapping[str, CellMap | bytes]) -> bytes:
+    """Prometheus text of a snapshot. `cells` holds, by the id of the bins, how columns are shown, or a reference's JSON.
+
+    Columns over bins that are not in `cells` are left out, but for a score without a reference.
+
+    >>> ticks = Series("ticks_total", (("model", 'a "b"'),), "counter", 1, 0)
+    >>> from barograph.counters import Vector
+    >>> one = Snapshot(0.0, "e", 1, {ticks: Vector(np.array([7]), np.array([]))})
+    >>> print(render(one, {}).decode(), end="")
+    # HELP ticks_total Counted by barograph.
+    # TYPE ticks_total counter
+    ticks_total{model="a \\"b\\""} 7
+    """
+    table = snapshot.table
+    maps = tuple((bins, _cell_map(cells[bins])) for bins in sorted(cells))
+    return _template(table.layout, maps).fill(table.counts, table.sums)
+
+
+def _cell_map(cells: CellMap | bytes) -> CellMap:
+    return cells if isinstance(cells, CellMap) else _cell_map_of_reference(cells)
+
+
+@lru_cache(maxsize=64)
+def _cell_map_of_reference(data: bytes) -> CellMap:
+    return CellMap.of_reference(data)
+
+
+@lru_cache(maxsize=1)
+def _without_reference() -> tuple[str, CellMap]:
+    """The bins of a monitor that has no reference, and their cells."""
+    bins = BinSet({naming.SCORE: score_bins()}, {naming.SCORE: "score"})
+    return bins.id, CellMap.of(bins, np.zeros(bins.size, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class _Template:
+    """The text between numbers, and where each number comes from.
+
+    Every whole number is the difference of two places in the running total of the counts taken in the order of `taken`: one
+    slot of a counter, the slots of a cell, or all slots up to a bucket's bound.
+    """
+
+    pieces: list[str]  # text before a number, and room for the number, in turns
+    taken: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    floats: np.ndarray
+    segments: list[
+        tuple[slice, slice, bool]
+    ]  # where in `pieces`, which of the numbers, whether they are floats
+
+    def fill(self, counts: np.ndarray, sums: np.ndarray) -> bytes:
+        """The text."""
+        running = np.zeros(len(self.taken) + 1, dtype=np.int64)
+        np.cumsum(counts[self.taken], out=running[1:])
+        # The text of a list is the fastest way to the texts of its numbers.
+        whole = repr((running[self.last] - running[self.first]).tolist())[1:-1].split(", ")
+        real = [_number(value) for value in sums[self.floats].tolist()]
+        pieces = self.pieces.copy()
+        for where, which, is_real in self.segments:
+            pieces[where] = real[which] if is_real else whole[which]
+        return "".join(pieces).lstrip("\n").encode("utf-8", "replace")
+
+
+@dataclass
+class _Lines:
+    """The lines of one family as they are collected: (labels, first, last) of whole numbers, (suffix, labels, place) of others."""
+
+    whole: list[tuple[str, str, int, int]] = field(default_factory=list)
+    real: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@dataclass
+class _Draft:
+    """A template as it is made."""
+
+    families: dict[str, tuple[str, _Lines]] = field(default_factory=dict)
+    violating: dict[tuple[tuple[str, str], ...], list[np.ndarray]] = field(default_factory=dict)
+    taken: list[np.ndarray] = field(default_factory=list)
+    length: int = 0
+
+    def family(self, metric: str, kind: str) -> _Lines:
+        return self.families.setdefault(metric, (_TYPES.get(kind, kind), _Lines()))[1]
+
+    def take(self, slots: np.ndarray) -> int:
+        """Have slots added to the running total; where they begin in it."""
+        start = self.length
+        self.taken.append(slots)
+        self.length += len(slots)
+        return start
+
+    def add(self, series: Series, counts: slice, sums: slice, maps: Mapping[str, CellMap]) -> None:
+        if series.kind == "columns":
+            cells = maps.get(series.label("bins") or "")
+            if cells is not None and len(cells.index) == series.counts:
+                self._add_columns(series, counts.start, cells)
+        elif series.kind == "histogram":
+            self._add_histogram(series, counts, sums)
+        else:
+            lines, labels = self.family(series.metric, series.kind), _labels(series.labels)
+            for i in range(counts.start, counts.stop):
+                start = self.take(np.array([i]))
+                lines.whole.append(("", labels, start, start + 1))
+            lines.real.extend(("", labels, i) for i in range(sums.start, sums.stop))
+
+    def _add_histogram(self, series: Series, counts: slice, sums: slice) -> None:
+        bounds = [*(repr(float(bound)) for bound in naming.DURATION_BUCKETS), "+Inf"]
+        if series.counts != len(bounds):
+            return
+        lines, labels = self.family(series.metric, series.kind), _labels(series.labels)
+        start = self.take(np.arange(counts.start, counts.stop))
+        for i, bound in enumerate(bounds, 1):
+            lines.whole.append(("_bucket", _labels((*series.labels, ("le", bound))), start, start + i))
+        lines.whole.append(("_count", labels, start, start + len(bounds)))
+        lines.real.append(("_sum", labels, sums.start))
+
+    def _add_columns(self, series: Series, offset: int, cells: CellMap) -> None:
+        order = np.argsort(cells.index, kind="stable")
+        start = self.take(offset + order)
+        bounds = start + np.searchsorted(cells.index[order], np.arange(len(cells.lines) + 1))
+        lines = self.family(series.metric, series.kind)
+        for (column, role, cell), (first, last) in zip(cells.lines, pairwise(bounds.tolist()), strict=True):
+            named = (*series.labels, ("cell", cell), ("column", column), ("role", role))
+            lines.whole.append(("", _labels(named), first, last))
+        of_model = tuple(pair for pair in series.labels if pair[0] != "bins")
+        for (column, kind), slots in _violating(cells.bins):
+            named = (*of_model, ("column", column), ("kind", kind))
+            self.violating.setdefault(named, []).append(offset + slots)
+
+    def add_violations(self) -> None:
+        """One line for each violation of a model, whatever the bins it was counted over."""
+        for named, slots in self.violating.items():
+            start = self.take(np.concatenate(slots))
+            lines = self.family(naming.VIOLATIONS.name, naming.VIOLATIONS.type)
+            lines.whole.append(("", _labels(named), start, self.length))
+
+    def template(self) -> "_Template":
+        pieces: list[str] = []
+        whole: list[tuple[int, int]] = []
+        real: list[int] = []
+        segments: list[tuple[slice, slice, bool]] = []
+        for metric in sorted(self.families, key=lambda name: (_ORDER.get(name, len(_ORDER)), name)):
+            kind, lines = self.families[metric]
+            start = len(pieces)
+            pieces += _pieces(metric, [row[:2] for row in lines.whole])
+            segments.append(
+                (slice(start + 1, len(pieces), 2), slice(len(whole), len(whole) + len(lines.whole)), False)
+            )
+            middle = len(pieces)
+            pieces += _pieces(metric, [row[:2] for row in lines.real])
+            segments.append(
+                (slice(middle + 1, len(pieces), 2), slice(len(real), len(real) + len(lines.real)), True)
+            )
+            whole += [row[2:] for row in lines.whole]
+            real += [row[2] for row in lines.real]
+            if len(pieces) > start:
+                pieces[start] = _heading(metric, kind) + pieces[start].lstrip("\n")
+        first, last = np.array(whole, dtype=np.intp).reshape(-1, 2).T
+        taken = np.concatenate([np.zeros(0, dtype=np.intp), *self.taken])
+        return _Template([*pieces, "\n"], taken, first, last, np.array(real, dtype=np.intp), segments)
+
+
+@lru_cache(maxsize=8)
+def _template(layout: Layout, maps: tuple[tuple[str, CellMap], ...]) -> _Template:
+    draft = _Draft()
+    known = dict([_without_reference(), *maps])
+    for series, counts, sums in layout.spans:
+        draft.add(series, counts, sums, known)
+    draft.add_violations()
+    return draft.template()
+
+
+def _pieces(metric: str, rows: Iterable[tuple[str, str]]) -> list[str]:
+    """For each line the text before its number, and room for the number."""
+    return [piece for suffix, labels in rows for piece in (f"\n{metric}{suffix}{labels} ", "")]
+
+
+def _heading(metric: str, kind: str) -> str:
+    known = naming.METRICS.get(metric)
+    text = "Counted by barograph." if known is None else known.help
+    return f"\n# HELP {metric} {text.translate(_HELP_ESCAPES)}\n# TYPE {metric} {kind}\n"
+
+
+def _labels(pairs: Iterable[tuple[str, str]]) -> str:
+    listed = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
+    return f"{{{listed}}}" if listed else ""
+
+
+def _number(value: float) -> str:
+    return repr(value) if np.isfinite(value) else {np.inf: "+Inf", -np.inf: "-Inf"}.get(value, "NaN")
+
+
+# The process's own registry.
+
+
+def with_registry(text: bytes, registry: CollectorRegistry | None = None) -> bytes:
+    """Our text, and the families of a prometheus_client registry that are not in it.
+
+    Without `registry` it is the process's default one, or where PROMETHEUS_MULTIPROC_DIR is set the files in there. A
+    registry that fails is left out and logged, so that ours is shown all the same.
+    """
+    if registry is None:
+        registry = REGISTRY
+        if any(name in os.environ for name in _MULTIPROCESS):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+    ours = {part.partition(b" ")[0].decode() for part in (b"\n" + text).split(b"\n# TYPE ")[1:]}
+    try:
+        return text + generate_latest(_Others(registry, ours))
+    except Exception:  # noqa: BLE001 -- a user's collector may raise anything
+        log.exception("barograph shows only its own metrics: the prometheus_client registry failed")
+        return text
+
+
+@dataclass(frozen=True)
+class _Others:
+    """The families of a registry but for those named."""
+
+    registry: CollectorRegistry
+    names: set[str]
+
+    def collect(self) -> Iterator[Family]:
+        for family in self.registry.collect():
+            if not self.names & {family.name, f"{family.name}_{family.type}", f"{family.name}_total"}:
+                yield family
+
+
+# Endpoints.
+
+
+class Exposed(Protocol):
+    """What the endpoints need of a monitor."""
+
+    @property
+    def token(self) -> str | None: ...
+    def render(self) -> bytes: ...
+    def snapshot(self) -> Snapshot: ...
+    def reference_json(self, bins: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an endpoint looks at. `client` is the address of who asks, None where it is not known; headers are in lower case."""
+
+    method: str
+    path: str
+    client: str | None
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answers."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def error(cls, status: int, what: str, remedy: str, *headers: tuple[str, str]) -> "Answer":
+        """A refusal that says what is wrong and what helps."""
+        body = json.dumps({"error": {"what": what, "remedy": remedy}}).encode()
+        return cls(status, body, "application/json", headers)
+
+    def fields(self) -> list[tuple[str, str]]:
+        """All headers."""
+        known = [("content-type", self.content_type), ("content-length", str(len(self.body)))]
+        return [*known, ("cache-control", "no-store"), *self.headers]
+
+
+def answer(monitor: Exposed, registry: CollectorRegistry | None, request: Request) -> Answer:
+    """GET and HEAD of /metrics, /profile and /profile/reference/{bins id}."""
+    parts = request.path.strip("/").split("/")
+    known = parts in (["metrics"], ["profile"]) or (len(parts) == 3 and parts[:2] == ["profile", "reference"])
+    if not known:
+        return Answer.error(
+            404, f"there is no {request.path}", "read /metrics, /profile or /profile/reference/{bins id}"
+        )
+    if request.method not in ("GET", "HEAD"):
+        return Answer.error(405, f"{request.method} is not answered here", "use GET", ("allow", "GET, HEAD"))
+    if parts == ["metrics"]:
+        return Answer(200, with_registry(monitor.render(), registry), CONTENT_TYPE)
+    if (refusal := _refusal(monitor.token, request)) is not None:
+        return refusal
+    if parts == ["profile"]:
+        return Answer(200, monitor.snapshot().to_bytes(), "application/octet-stream")
+    reference = monitor.reference_json(parts[2])
+    if reference is None:
+        return Answer.error(
+            404, f"there is no reference with bins {parts[2]!r}", "read the ids of bins in /profile"
+        )
+    return Answer(200, reference, "application/json")
+
+
+def _refusal(token: str | None, request: Request) -> Answer | None:
+    """Why /profile is not shown: a token that is not the monitor's, or none and not this machine."""
+    if token:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
+            return None
+        remedy = "send it as `Authorization: Bearer TOKEN`"
+        return Answer.error(401, "/profile needs the monitor's token", remedy, ("www-authenticate", "Bearer"))
+    proxied = any(name in request.headers for name in FORWARDING)
+    if not proxied and _is_loopback(request.client):
+        return None
+    return Answer.error(
+        403,
+        "/profile answers this machine only, and no proxy, while the monitor has no token",
+        f"give the monitor a token (Monitor(token=...) or {naming.TOKEN_VARIABLE}), and the reader the same",
+    )
+
+
+def _is_loopback(client: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address((client or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class asgi_app:  # noqa: N801 -- used like a function; a class, since Starlette takes a function for a request handler
+    """An ASGI application that answers /metrics, /profile and /profile/reference/{bins id}.
+
+    `registry` is a prometheus_client registry to show beside our own metrics, by default the process's.
+    """
+
+    monitor: Exposed
+    registry: CollectorRegistry | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"scope: type {scope['type']!r} is not answered here; use http")
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        inner = path[len(root) :] if root and path.startswith(f"{root}/") else path
+        request = Request(scope["method"], inner, (scope.get("client") or (None,))[0], headers)
+        found = await _off_the_loop(lambda: answer(self.monitor, self.registry, request))
+        fields = [(name.encode(), value.encode()) for name, value in found.fields()]
+        await send({"type": "http.response.start", "status": found.status, "headers": fields})
+        body = b"" if request.method == "HEAD" else found.body
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Answer a server that tells when it starts and stops."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _off_the_loop(work: Callable[[], Answer]) -> Answer:
+    """Do work on a thread, so that waiting for a lock does not hold up requests; in place where the loop is not asyncio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    return await asyncio.to_thread(work)
+
+
+def wsgi_app(monitor: Exposed, registry: CollectorRegistry | None = None) -> Callable[..., list[bytes]]:
+    """A WSGI application that answers like `asgi_app`."""
+
+    def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-").lower(): str(value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        request = Request(
+            environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""), environ.get("REMOTE_ADDR"), headers
+        )
+        found = answer(monitor, registry, request)
+        start_response(f"{found.status} {HTTPStatus(found.status).phrase}", found.fields())
+        return [b"" if request.method == "HEAD" else found.body]
+
+    return app

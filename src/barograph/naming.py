@@ -1,0 +1,182 @@
+"""Every metric, label, signal and file name. Nothing else spells one out.
+
+A metric is declared once, with its type, labels and help; the exposition, the tiles, the mixin and the docs read the same entry.
+"""
+
+from dataclasses import dataclass
+
+PREFIX = "ml_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family: its name, Prometheus type, label names and help text."""
+
+    name: str
+    type: str  # counter | gauge | gauge_max | info | histogram | columns
+    labels: tuple[str, ...]
+    help: str
+
+
+_MODEL = ("model", "version")
+
+PREDICTIONS = Metric("ml_predictions_total", "counter", _MODEL, "Rows predicted.")
+ERRORS = Metric(
+    "ml_prediction_errors_total", "counter", (*_MODEL, "error"), "Predictions that failed, by type of error."
+)
+DURATION = Metric(
+    "ml_prediction_duration_seconds",
+    "histogram",
+    (*_MODEL, "stage"),
+    "Seconds spent on a prediction request, in all (stage total) and by stage.",
+)
+IN_PROGRESS = Metric("ml_predictions_in_progress", "gauge", _MODEL, "Prediction requests being answered now.")
+EMPTY = Metric("ml_empty_responses_total", "counter", _MODEL, "Predictions that hold no answer.")
+COLUMN_VALUES = Metric(
+    "ml_column_values_total",
+    "columns",
+    (*_MODEL, "bins", "column", "role", "cell"),
+    "Values of a column by cell. Counts of different bins must never be added.",
+)
+VIOLATIONS = Metric(
+    "ml_schema_violations_total",
+    "counter",
+    (*_MODEL, "column", "kind"),
+    "Values that break the reference's schema, by column and kind.",
+)
+OVERRIDDEN = Metric(
+    "ml_overridden_total", "counter", (*_MODEL, "rule"), "Answers that post-processing changed, by rule."
+)
+BUSINESS = Metric("ml_business_events_total", "counter", ("model", "event"), "Events that stakeholders count.")
+CLOCK = Metric("ml_monitor_clock_seconds", "gauge_max", (), "The process's clock: injected, else wall time.")
+MODEL_INFO = Metric(
+    "ml_model_info",
+    "info",
+    (*_MODEL, "task", "reference", "bins", "digest", "framework", "config"),
+    "The model that runs: reference, digest of the artifact, hash of the configuration.",
+)
+DEPENDENCY_INFO = Metric(
+    "ml_dependency_info",
+    "info",
+    (*_MODEL, "package", "running", "trained"),
+    "Version of a package that matters, running and trained with.",
+)
+DROPPED_ROWS = Metric(
+    "ml_monitor_dropped_rows_total",
+    "counter",
+    (*_MODEL, "reason"),
+    "Rows that the monitor did not count, by reason.",
+)
+BAD_ROWS = Metric(
+    "ml_monitor_bad_rows_total",
+    "counter",
+    (*_MODEL, "reason"),
+    "Rows or calls that were counted in part, by what was wrong with them.",
+)
+BUFFER_FILL = Metric(
+    "ml_monitor_buffer_ratio", "gauge_max", _MODEL, "How full the buffer to the flusher is, 0 to 1."
+)
+FLUSH_SECONDS = Metric(
+    "ml_monitor_flush_seconds_total", "counter", _MODEL, "CPU seconds that the flusher has used."
+)
+WORKERS = Metric("ml_monitor_workers", "gauge", (), "Live processes whose counters are summed here.")
+WORKERS_UNSHARED = Metric(
+    "ml_monitor_workers_unshared",
+    "gauge",
+    (),
+    "Workers of this server that do not share counters with this one: totals here are too low.",
+)
+HTTP_REQUESTS = Metric(
+    "http_requests_total", "counter", ("handler", "method", "status"), "HTTP requests by handler, method and class of status."
+)
+HTTP_DURATION = Metric(
+    "http_request_duration_seconds", "histogram", ("handler", "method"), "Seconds from the request's start to its answer's end."
+)
+HTTP_IN_PROGRESS = Metric(
+    "http_requests_in_progress", "gauge", ("handler", "method"), "HTTP requests being answered now."
+)
+SIGNAL = Metric(
+    "ml_signal", "gauge", (*_MODEL, "column", "signal", "window"), "A signal of a column in the last judged window."
+)
+SIGNAL_THRESHOLD = Metric(
+    "ml_signal_threshold",
+    "gauge",
+    (*_MODEL, "column", "signal", "window"),
+    "The level of the signal above which the window is out of the ordinary.",
+)
+ALERT_STATE = Metric("ml_alert_state", "gauge", ("model", "alert", "state"), "1 for the state that an alert is in.")
+EVALUATOR_SUCCESS = Metric(
+    "ml_evaluator_last_success_timestamp_seconds", "gauge", (), "When the evaluator last finished a pass."
+)
+REFERENCE_RATIO = Metric(
+    "ml_reference_ratio", "gauge", ("model", "column", "cell"), "The reference's share of a column's cell."
+)
+
+METRICS: dict[str, Metric] = {m.name: m for m in list(globals().values()) if isinstance(m, Metric)}
+
+DURATION_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1,
+    0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 30.0,
+)  # fmt: skip
+
+# Column names that the library gives to what a model answers.
+SCORE = "score"
+PREDICTION = "prediction"
+
+# Stages of a request.
+TOTAL = "total"
+PREDICT = "predict"
+
+# Values of the label `cell` on /metrics: 16 cells of about equal reference mass, and the rest.
+MISSING, INVALID, UNSEEN, OTHER = "missing", "invalid", "unseen", "other"
+BELOW, ABOVE, ZERO, SENTINEL = "below", "above", "zero", "sentinel"
+
+
+def cell_label(index: int) -> str:
+    """The label of one of the 16 cells: `c00` to `c15`."""
+    return f"c{index:02d}"
+
+
+# Environment variables.
+DIRECTORY_VARIABLE = "BAROGRAPH_DIR"
+TOKEN_VARIABLE = "BAROGRAPH_TOKEN"
+
+# Files.
+COUNTS_SUFFIX = ".counts"
+DEAD_COUNTS = "dead.counts"
+EPOCH_FILE = "epoch"
+LOCK_FILE = "lock"
+
+# HTTP.
+REQUEST_ID_HEADER = "X-Request-ID"
+PREDICTION_ID_HEADER = "X-Prediction-Id"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An alert rule: its name, whether it pages, how long it waits to fire and to end (seconds), and what it means."""
+
+    name: str
+    severity: str  # page | ticket
+    group: str  # service | output | outcomes | causes
+    pending: int
+    keep_firing: int
+    help: str
+
+
+_HOURS_2 = 2 * 3600
+
+NO_TRAFFIC = Rule("MLModelNoTraffic", "page", "service", 0, 300, "No predictions where at least 14 were expected.")
+ERRORS_HIGH = Rule("MLModelErrors", "page", "service", 120, 600, "Too many predictions fail.")
+SLOW = Rule("MLModelSlow", "page", "service", 300, 600, "Predictions take longer than the owner allows.")
+EMPTY_HIGH = Rule("MLModelEmptyResponses", "page", "output", 0, _HOURS_2, "Too many answers are empty.")
+OUTPUT_SHIFTED = Rule("MLModelOutputShifted", "page", "output", 0, _HOURS_2, "The model's answers are out of the ordinary.")
+INPUT_BROKEN = Rule("MLModelInputBroken", "page", "causes", 0, _HOURS_2, "A feature is grossly wrong: out of range, missing, unseen.")
+FEATURE_SHIFTED = Rule("MLModelFeatureShifted", "ticket", "causes", 0, _HOURS_2, "A feature is out of the ordinary.")
+DEPENDENCY_DIFFERS = Rule("MLModelDependencyDiffers", "ticket", "causes", 0, 0, "A package runs in another version than the model was made with.")
+ROWS_DROPPED = Rule("MLMonitorDroppingRows", "ticket", "causes", 120, 600, "The monitor drops rows that it should count.")
+
+RULES: dict[str, Rule] = {r.name: r for r in list(globals().values()) if isinstance(r, Rule)}
+
+# States of a model.
+OK, WATCH, ACT, NO_DATA, LEARNING = "ok", "watch", "act", "no_data", "learning"

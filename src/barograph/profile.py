@@ -1,0 +1,160 @@
+"""A profile: integer counts over frozen bins. Merging is addition, so threads, replicas and hours add up exactly."""
+
+from collections import Counter as Tally
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from barograph import frames
+from barograph.bins import BinSet, CategoryBins, NumericBins
+from barograph.lookup import Lookup
+from barograph.schema import Schema
+
+BLOCK = 16_384  # rows at a time: what fits into a core's cache
+TABLE_WORTH = 4_096  # rows above which building a lookup table pays for itself
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Counts of some rows: a commutative group under `+`, with `zero` and `-`.
+
+    `counts` (int64) and `sums` (float64, the sum of x in each bin) are vectors over all columns' slots, laid out as `bins`
+    says.
+
+    >>> from barograph.bins import CategoryBins
+    >>> bins = BinSet({"c": CategoryBins(("a", "b"))}, {"c": "feature"})
+    >>> one = Profile(bins, 1, np.array([1, 0, 0, 0, 0, 0]), np.zeros(6))
+    >>> (one + one - one).counts.tolist()
+    [1, 0, 0, 0, 0, 0]
+    """
+
+    bins: BinSet
+    rows: int
+    counts: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def zero(cls, bins: BinSet) -> "Profile":
+        """The profile of no rows."""
+        return cls(bins, 0, np.zeros(bins.size, dtype=np.int64), np.zeros(bins.size))
+
+    def __add__(self, other: "Profile") -> "Profile":
+        self._same_bins(other, "add")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Profile(self.bins, self.rows + other.rows, self.counts + other.counts, self.sums + other.sums)
+
+    def __sub__(self, other: "Profile") -> "Profile":
+        self._same_bins(other, "subtract")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Profile(self.bins, self.rows - other.rows, self.counts - other.counts, self.sums - other.sums)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal bins and counts; sums of floats depend on the order of addition and are not compared."""
+        if not isinstance(other, Profile):
+            return NotImplemented
+        return (
+            self.bins.id == other.bins.id and self.rows == other.rows and np.array_equal(self.counts, other.counts)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and sums of one column's slots."""
+        where = self.bins.slice(name)
+        return self.counts[where], self.sums[where]
+
+    def _same_bins(self, other: "Profile", verb: str) -> None:
+        if self.bins.id != other.bins.id:
+            raise ValueError(
+                f"cannot {verb} profiles over different bins: {self.bins.id} and {other.bins.id}; "
+                "profile both with the same reference"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Counter:
+    """Counts batches over a model's bins. Holds what is prepared once: lookup tables, order of columns."""
+
+    bins: BinSet
+    schema: Schema
+    centres: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the columns that are looked up in tables: numeric, with few enough bins."""
+        return tuple(n for n, b in self.bins.columns.items() if isinstance(b, NumericBins) and b.size < 255)
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """The tables of `numbers`."""
+        bins = [b for n in self.numbers if isinstance(b := self.bins.columns[n], NumericBins)]
+        return Lookup.build(bins, [self.centres.get(n, 0.0) for n in self.numbers])
+
+    def profile(self, features: Any, *, now: np.ndarray | float = 0.0) -> Profile:
+        """Profile of a batch. A column that it lacks counts as missing; a column that the bins lack is passed over."""
+        data = frames.table(features, self.schema.features)
+        counts, sums = np.zeros(self.bins.size, dtype=np.int64), np.zeros(self.bins.size)
+        tabled = self._tabled(data, now) if data.rows >= TABLE_WORTH else {}
+        if tabled:
+            self._count_tabled(tabled, data.rows, counts, sums)
+        for name in self.bins.columns:
+            if name not in tabled:
+                self._count_column(name, data, now, counts, sums)
+        return Profile(self.bins, data.rows, counts, sums)
+
+    def _tabled(self, data: frames.Table, now: np.ndarray | float) -> dict[str, np.ndarray]:
+        return {n: self.schema[n].values(data.columns[n], now) for n in self.numbers if n in data.columns}
+
+    def _count_tabled(
+        self, columns: Mapping[str, np.ndarray], rows: int, counts: np.ndarray, sums: np.ndarray
+    ) -> None:
+        for name, values in columns.items():
+            one = self.lookup.select([self.numbers.index(name)])
+            where = self.bins.slice(name)
+            for start in range(0, rows, BLOCK):
+                block = np.ascontiguousarray(values[start : start + BLOCK])
+                add(one.index(block[None, :])[0], block, counts[where], sums[where])
+
+    def _count_column(
+        self, name: str, data: frames.Table, now: np.ndarray | float, counts: np.ndarray, sums: np.ndarray
+    ) -> None:
+        bins, where = self.bins.columns[name], self.bins.slice(name)
+        if name not in data.columns:
+            counts[where][bins.missing] += data.rows
+        elif isinstance(bins, CategoryBins):
+            counts[where] += category_counts(bins, data.columns[name])
+        else:
+            values = self.schema[name].values(data.columns[name], now)
+            add(bins.index(values), values, counts[where], sums[where])
+
+
+def add(slots: np.ndarray, values: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
+    """Count values in their slots, in place; `sums` takes the values of the value slots (the last two are not values)."""
+    counts += np.bincount(slots, minlength=len(counts))
+    sums[:-2] += bounded(np.bincount(slots, weights=values, minlength=len(sums))[:-2])
+
+
+def bounded(sums: np.ndarray) -> np.ndarray:
+    """Sums that can be added up for ever: one that overflowed must not make all that follow infinite."""
+    return np.clip(sums, -1e250, 1e250)
+
+
+def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:
+    """Count the categories of a column (int64[bins.size])."""
+    if isinstance(values, frames.Coded):
+        by_code = np.bincount(values.codes + 1, minlength=len(values.categories) + 1)
+        slots = np.append(bins.missing, bins.index(values.categories))
+        return np.bincount(slots, weights=by_code, minlength=bins.size).astype(np.int64)
+    try:
+        tally = Tally(frames.items(values))
+    except TypeError:  # a value that cannot be hashed
+        tally = Tally()
+    if not tally or any(not isinstance(key, str) and key in (0, 1) for key in tally):  # True and 1 are one key
+        return np.bincount(bins.index(values), minlength=bins.size).astype(np.int64)
+    counts = np.zeros(bins.size, dtype=np.int64)
+    for value, n in tally.items():
+        counts[bins.slot(value)] += n
+    return counts

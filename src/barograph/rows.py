@@ -1,0 +1,429 @@
+"""Rows out of the buffer into counts: what the flusher does with what the request path left behind.
+
+Rows are read in small chunks, each a short hold of the interpreter's lock; the counting itself runs over all that was read,
+in numpy.
+"""
+
+import math
+import struct
+from collections import Counter as Tally
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from barograph import frames
+from barograph.bins import BinSet, CategoryBins
+from barograph.naming import PREDICTION, SCORE
+from barograph.profile import Counter, add, bounded
+from barograph.reference import positive
+from barograph.schema import Schema
+
+FAR = 3600.0  # seconds: a row whose own time is further from the clock is not counted by arrival
+MAX_RULES = 50
+
+
+class Row(NamedTuple):
+    """What `Monitor.record` hands over. `features` is one row (a dict, a sequence) or a batch of any make."""
+
+    features: Any
+    score: Any
+    prediction: Any
+    id: Any
+    time: Any
+    segments: Any
+    delivered: Any
+    rule: Any
+    context: Any
+
+
+@dataclass(slots=True)
+class Counted:
+    """What some rows added up to. `bad` counts by reason what was wrong, `dropped` the rows that were not counted."""
+
+    rows: int = 0
+    empty: int = 0
+    counts: np.ndarray | None = None
+    sums: np.ndarray | None = None
+    grid: dict[str, int] = field(default_factory=dict)
+    missing_columns: Tally[str] = field(default_factory=Tally)
+    extra_columns: Tally[str] = field(default_factory=Tally)
+    overridden: Tally[str] = field(default_factory=Tally)
+    bad: Tally[str] = field(default_factory=Tally)
+    dropped: Tally[str] = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What is prepared once for a model's columns: who is read how, and the binning of batches."""
+
+    bins: BinSet
+    schema: Schema
+    counter: Counter
+    task: str | None
+    threshold: float | None
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        return tuple(n for n in self.bins.columns if self.bins.roles[n] == "feature")
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """Features that are looked up in tables and are plain numbers."""
+        tabled = set(self.counter.numbers)
+        return tuple(n for n in self.features if n in tabled and self.schema[n].kind != "datetime")
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(n for n in self.features if isinstance(self.bins.columns[n], CategoryBins))
+
+    @cached_property
+    def others(self) -> tuple[str, ...]:
+        """Features that are read one by one: datetimes, and columns of very many bins."""
+        return tuple(n for n in self.features if n not in self.numbers and n not in self.categories)
+
+    @cached_property
+    def whole(self) -> tuple[tuple[int, str], ...]:
+        """Position among `numbers` and name of each column on the grid of whole numbers."""
+        return tuple((i, n) for i, n in enumerate(self.numbers) if self.schema[n].kind in ("integer", "boolean"))
+
+    @cached_property
+    def lookup(self) -> Any:
+        """Tables of `numbers`, and where each begins in the vector of counts."""
+        order = [self.counter.numbers.index(n) for n in self.numbers]
+        starts = np.array([self.bins.offsets[n] for n in self.numbers], dtype=np.intp)[:, None]
+        return self.counter.lookup.select(order), starts
+
+    @cached_property
+    def _getters(self) -> tuple[Callable[[Any], tuple[Any, ...]], ...]:
+        return _getter(self.numbers), _getter(self.categories), _getter(self.others)
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Numbers of all rows, row by row in one list; columns of categories; columns of others. KeyError if one is lacking."""
+        numbers, categories, others = self._getters
+        texts = list(zip(*map(categories, rows), strict=True)) if self.categories else []
+        rest = list(zip(*map(others, rows), strict=True)) if self.others else []
+        return list(chain.from_iterable(map(numbers, rows))), texts, rest
+
+
+class RowCounter:
+    """Adds rows up over a layout (None: a monitor without a reference counts rows and answers only). Not thread-safe."""
+
+    def __init__(self, layout: Layout | None) -> None:
+        self._layout = layout
+        self._clear()
+
+    def _clear(self) -> None:
+        self._counted = Counted()
+        self._blocks: list[bytes] = []
+        self._singles = 0
+        self._tallies: dict[str, Tally[Any]] = {n: Tally() for n in self._layout.categories} if self._layout else {}
+        self._scores: list[Any] = []
+        self._predictions: list[Any] = []
+
+    def add(self, rows: Sequence[Row], now: float) -> None:
+        """Read a chunk of rows; `now` is the clock, in epoch seconds."""
+        if any(row.time is not None for row in rows):
+            rows = [row for row in rows if self._near(row, now)]
+        singles = [row for row in rows if not _is_batch(row.features)]
+        if len(singles) != len(rows):
+            for row in rows:
+                if _is_batch(row.features):
+                    self._add_batch(row, now)
+        if singles:
+            self._add_singles(singles, now)
+
+    def take(self) -> Counted:
+        """What was added since the last take."""
+        counted = self._counted
+        if self._layout is not None:
+            self._count(self._layout)
+        self._clear()
+        return counted
+
+    # One row at a time.
+
+    def _add_singles(self, rows: Sequence[Row], now: float) -> None:
+        features, scores, predictions, _, _, _, delivered, rules, _ = zip(*rows, strict=True)
+        counted = self._counted
+        counted.rows += len(rows)
+        self._scores += scores
+        self._predictions += predictions
+        if None in predictions and None in scores:
+            counted.empty += sum(s is None and _is_empty(p) for s, p in zip(scores, predictions, strict=True))
+        elif any(type(p) in (str, list, tuple) and not p for p in predictions):
+            counted.empty += sum(map(_is_empty, predictions))
+        if any(rule is not None for rule in rules) or any(value is not None for value in delivered):
+            for row in rows:
+                self._override(row.rule, row.delivered, row.prediction)
+        if self._layout is not None and self._layout.features:
+            self._add_features(self._layout, features, now)
+
+    def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
+        if not all(type(row) is dict for row in features):
+            features = [self._as_dict(layout, row) for row in features]
+        self._singles += len(features)
+        try:
+            numbers, categories, others = layout.read(features)
+            whole = sum(map(len, features)) == len(features) * len(layout.features)
+        except KeyError:
+            whole = False
+        if not whole:
+            self._count_columns(layout, features)
+            nothing = dict.fromkeys(layout.features)
+            numbers, categories, others = layout.read([{**nothing, **row} for row in features])
+        self._blocks.append(_packed(numbers, len(layout.numbers)))
+        for name, values in zip(layout.categories, categories, strict=True):
+            self._add_categories(self._tallies[name], values)
+        for name, values in zip(layout.others, others, strict=True):
+            self._add_values(layout, name, list(values), now)
+
+    @staticmethod
+    def _add_categories(tally: "Tally[Any]", values: tuple[Any, ...]) -> None:
+        try:
+            hash(values)
+            tally.update(values)
+        except TypeError:  # a value that cannot be hashed
+            tally.update(map(frames.text, values))
+        if 1 in tally or 0 in tally:  # True and 1 are one key, and two categories
+            tally.pop(1, None)
+            tally.pop(0, None)
+            tally.update(frames.text(v) for v in values if not isinstance(v, str) and v in (0, 1))
+
+    def _as_dict(self, layout: Layout, row: Any) -> dict[str, Any]:
+        if isinstance(row, Mapping):
+            return dict(row)
+        if row is None:
+            return {}
+        values = row.tolist() if isinstance(row, np.ndarray) else row
+        try:
+            if len(values) == len(layout.features):
+                return dict(zip(layout.features, values, strict=True))
+        except TypeError:
+            pass
+        self._counted.bad["shape"] += 1
+        return {}
+
+    def _count_columns(self, layout: Layout, features: Sequence[Mapping[str, Any]]) -> None:
+        for row in features:
+            if len(row) != len(layout.features) or any(n not in row for n in layout.features):
+                self._counted.missing_columns.update(n for n in layout.features if n not in row)
+                self._counted.extra_columns.update(str(n)[:80] for n in row if n not in layout.schema)
+
+    def _override(self, rule: Any, delivered: Any, prediction: Any) -> None:
+        if rule is not None or (delivered is not None and _differ(delivered, prediction)):
+            name = "unnamed" if rule is None else str(rule)[:80]
+            known = name in self._counted.overridden or len(self._counted.overridden) < MAX_RULES
+            self._counted.overridden[name if known else "other"] += 1
+
+    def _near(self, row: Row, now: float) -> bool:
+        """Whether a row's own time is near the clock; a batch loses its far rows in `_add_batch`."""
+        if row.time is None or _is_batch(row.features):
+            return True
+        moment = self._moment(row.time)
+        if moment is not None and abs(moment - now) > FAR:
+            self._counted.dropped["time"] += 1
+            return False
+        return True
+
+    def _moment(self, time: Any) -> float | None:
+        if isinstance(time, str):
+            try:
+                time = datetime.fromisoformat(time)
+            except ValueError:
+                self._counted.bad["time"] += 1
+                return None
+        if isinstance(time, date):
+            if isinstance(time, datetime) and time.tzinfo is None:
+                self._counted.bad["naive_time"] += 1
+            return frames.timestamp(time)
+        seconds = float(frames.floats([time])[0])
+        if not math.isfinite(seconds):
+            self._counted.bad["time"] += 1
+            return None
+        return seconds
+
+    # Batches.
+
+    def _add_batch(self, row: Row, now: float) -> None:
+        names = self._layout.features if self._layout else ()
+        try:
+            data = frames.table(row.features, names)
+        except (ValueError, TypeError):
+            self._counted.bad["batch"] += 1
+            self._counted.dropped["batch"] += frames.length(row.features)
+            return
+        if not data.rows:
+            self._counted.bad["empty_batch"] += 1
+            return
+        keep = self._near_rows(row.time, data.rows, now)
+        answers = {SCORE: row.score, PREDICTION: row.prediction}
+        lists = {name: self._answers(values, data.rows) for name, values in answers.items()}
+        delivered, rules = (self._answers(values, data.rows) for values in (row.delivered, row.rule))
+        if keep is not None:
+            data = frames.Table({n: frames.take(v, keep) for n, v in data.columns.items()}, int(keep.sum()))
+            lists = {n: None if v is None else frames.take(v, keep) for n, v in lists.items()}
+            delivered, rules = (None if v is None else frames.take(v, keep) for v in (delivered, rules))
+        self._count_batch(data, lists, now)
+        if delivered is not None or rules is not None:
+            self._override_batch(data.rows, delivered, rules, lists[PREDICTION])
+
+    def _count_batch(self, data: frames.Table, answers: Mapping[str, Any], now: float) -> None:
+        counted, layout = self._counted, self._layout
+        counted.rows += data.rows
+        score, prediction = answers[SCORE], answers[PREDICTION]
+        for values, into in ((score, self._scores), (prediction, self._predictions)):
+            into.extend([None] * data.rows if values is None else frames.items(values))
+        if score is None:
+            counted.empty += data.rows if prediction is None else sum(map(_is_empty, frames.items(prediction)))
+        if layout is None or not layout.features:
+            return
+        counted.missing_columns.update({n: data.rows for n in layout.features if n not in data.columns})
+        counted.extra_columns.update({n[:80]: data.rows for n in data.columns if n not in layout.schema})
+        features = {n: v for n, v in data.columns.items() if n in layout.features}
+        batch = layout.counter.profile(frames.Table(features, data.rows), now=now)
+        counts, sums = self._vectors(layout)
+        for name in layout.features:
+            where = layout.bins.slice(name)
+            counts[where] += batch.counts[where]
+            sums[where] += batch.sums[where]
+        for _, name in layout.whole:
+            if name in data.columns:
+                self._add_grid(name, frames.floats(data.columns[name]))
+
+    def _answers(self, values: Any, rows: int) -> Any:
+        """Answers of a batch, one for each row, or None where their number is another."""
+        if values is None:
+            return None
+        if isinstance(values, str) or not hasattr(values, "__len__"):
+            return [values] * rows
+        column = frames.column(values)
+        if len(column) == rows:
+            return column
+        self._counted.bad["length"] += 1
+        return None
+
+    def _near_rows(self, times: Any, rows: int, now: float) -> np.ndarray | None:
+        """bool[rows] of the rows near the clock, or None where all are."""
+        if times is None:
+            return None
+        values = self._answers(times, rows)
+        if values is None:
+            return None
+        moments = np.array([math.nan if (m := self._moment(t)) is None else m for t in frames.items(values)])
+        far = np.abs(moments - now) > FAR
+        if not far.any():
+            return None
+        self._counted.dropped["time"] += int(far.sum())
+        return ~far
+
+    def _override_batch(self, rows: int, delivered: Any, rules: Any, prediction: Any) -> None:
+        nothing = [None] * rows
+        columns = (nothing if v is None else frames.items(v) for v in (rules, delivered, prediction))
+        for rule, value, answer in zip(*columns, strict=True):
+            self._override(rule, value, answer)
+
+    # Counting.
+
+    def _vectors(self, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+        counted = self._counted
+        if counted.counts is None or counted.sums is None:
+            counted.counts, counted.sums = np.zeros(layout.bins.size, dtype=np.int64), np.zeros(layout.bins.size)
+        return counted.counts, counted.sums
+
+    def _count(self, layout: Layout) -> None:
+        if not self._counted.rows:
+            return
+        counts, sums = self._vectors(layout)
+        if self._singles and layout.numbers:
+            self._count_numbers(layout, counts, sums)
+        for name, tally in self._tallies.items():
+            start, bins = layout.bins.offsets[name], layout.bins.columns[name]
+            assert isinstance(bins, CategoryBins)
+            for value, n in tally.items():
+                counts[start + bins.slot(value)] += n
+        self._count_answers(layout)
+
+    def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:
+        flat = np.frombuffer(b"".join(self._blocks), dtype=np.float64)
+        matrix = np.ascontiguousarray(flat.reshape(self._singles, len(layout.numbers)).T)
+        lookup, starts = layout.lookup
+        slots = (lookup.index(matrix) + starts).ravel()
+        counts += np.bincount(slots, minlength=len(counts))
+        weights = bounded(np.bincount(slots, weights=matrix.ravel(), minlength=len(sums)))
+        for name in layout.numbers:
+            where = layout.bins.slice(name)
+            sums[where][:-2] += weights[where][:-2]  # the last two are missing and invalid
+        for position, name in layout.whole:
+            self._add_grid(name, matrix[position])
+
+    def _count_answers(self, layout: Layout) -> None:
+        scores = frames.floats(self._scores) if SCORE in layout.bins.columns else None
+        predictions: Any = self._predictions
+        if scores is not None:
+            self._add_values(layout, SCORE, scores, 0.0)
+            if layout.task == "binary" and layout.threshold is not None:
+                predictions = _derived(predictions, scores, layout.threshold)
+        if PREDICTION in layout.bins.columns:
+            self._add_values(layout, PREDICTION, predictions, 0.0)
+
+    def _add_values(self, layout: Layout, name: str, values: Any, now: float) -> None:
+        counts, sums = self._vectors(layout)
+        bins, where = layout.bins.columns[name], layout.bins.slice(name)
+        if isinstance(bins, CategoryBins):
+            counts[where] += np.bincount(bins.index(values), minlength=bins.size)
+        else:
+            x = layout.schema[name].values(values, now)
+            add(bins.index(x), x, counts[where], sums[where])
+
+    def _add_grid(self, name: str, values: np.ndarray) -> None:
+        off = int(np.sum(np.isfinite(values) & (values != np.floor(values))))
+        if off:
+            self._counted.grid[name] = self._counted.grid.get(name, 0) + off
+
+
+def _derived(predictions: list[Any], scores: np.ndarray, threshold: float) -> Any:
+    """Predictions as given, and where none was given what the score says."""
+    if None not in predictions:
+        return predictions
+    derived = positive(scores, threshold).tolist()
+    return [d if p is None else p for p, d in zip(predictions, derived, strict=True)]
+
+
+def _is_batch(features: Any) -> bool:
+    if type(features) is dict:
+        first = next(iter(features.values()), None)
+        return (type(first) in (list, tuple, np.ndarray) or hasattr(first, "to_numpy")) and frames.is_batch(features)
+    return features is not None and frames.is_batch(features)
+
+
+def _is_empty(prediction: Any) -> bool:
+    """No answer: None, or a text or list without content."""
+    return prediction is None or (isinstance(prediction, (str, list, tuple, dict)) and not prediction)
+
+
+def _differ(delivered: Any, prediction: Any) -> bool:
+    try:
+        return bool(delivered != prediction)
+    except Exception:  # arrays, or a type whose comparison raises
+        return True
+
+
+def _packed(values: list[Any], width: int) -> bytes:
+    """Numbers, row by row, as float64; anything that is none sends the whole chunk the slow way."""
+    try:
+        return struct.pack(f"{len(values)}d", *values)
+    except (TypeError, OverflowError, struct.error):
+        columns = [frames.floats(values[i::width]) for i in range(width)]
+        return np.column_stack(columns).tobytes()
+
+
+def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: tuple(row[name] for name in names)

@@ -1,0 +1,230 @@
+"""States as sentences: subject, verb, number, compared with usual. The same ones serve pages, alerts, webhooks and the CLI."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from barograph.alert import PAGE, Alert, firing
+from barograph.bins import CategoryBins
+from barograph.drift import ColumnReference, quantile
+from barograph.naming import PREDICTION, SCORE
+
+NBSP = "\u00a0"
+
+
+def share(value: float) -> str:
+    """A share as per cent, as exact as it is useful.
+
+    >>> share(0.0312), share(0.4), share(0.00004)
+    ('3.1\\xa0%', '40\\xa0%', 'under 0.01\\xa0%')
+    """
+    percent = value * 100
+    if 0 < percent < 0.01:
+        return f"under 0.01{NBSP}%"
+    digits = 0 if percent >= 10 or percent == 0 else 1 if percent >= 1 else 2
+    return f"{percent:.{digits}f}{NBSP}%"
+
+
+def number(value: float) -> str:
+    """A number in three figures, with thousands apart.
+
+    >>> number(1234.5), number(0.01234), number(41.0)
+    ('1,234', '0.0123', '41')
+    """
+    if not math.isfinite(value):
+        return "unknown"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return "0" if text == "-0" else text
+
+
+def times(ratio: float) -> str:
+    """A ratio: `3.8 times`, `a third of`."""
+    if ratio >= 10:
+        return f"{number(round(ratio, -1) if ratio >= 100 else round(ratio))} times"
+    return f"{ratio:.1f} times"
+
+
+def compare(live: float, usual: float) -> str:
+    """How a share stands against its usual level."""
+    if usual > 0 and live / usual >= 1.5:
+        return f"{times(live / usual)} the usual level: {share(live)}, usual {share(usual)}"
+    return f"at {share(live)}, usual {share(usual)}"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """`1 model`, `3 models`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def _spelled(n: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return words[n] if n < len(words) else f"{n:,}"
+
+
+def column(name: str, role: str, signal: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None) -> str:
+    """What a signal saw in a column: one sentence without a full stop. `counts` (size,) is the window's."""
+    say = {"A": _missing, "U": _unseen, "O": _out_of_range}.get(signal)
+    if say is not None:
+        return say(name, reference, counts)
+    if name == PREDICTION:
+        return _answers(reference, counts)
+    if isinstance(reference.bins, CategoryBins):
+        return _categories(name, reference, counts)
+    subject = "The model's score" if name == SCORE else name
+    return _numbers(subject, reference, counts, sums)
+
+
+def _missing(name: str, reference: ColumnReference, counts: np.ndarray) -> str:
+    bins = reference.bins
+    live = float((counts[bins.missing] + counts[bins.invalid]) / max(counts.sum(), 1))
+    return f"{name} is missing in {share(live)} of rows, usual {share(reference.missing_share)}"
+
+
+def _unseen(name: str, reference: ColumnReference, counts: np.ndarray) -> str:
+    live = float(counts[reference.bins.unseen] / max(counts.sum(), 1))
+    return f"{name} has values never seen in the reference in {share(live)} of rows"
+
+
+def _out_of_range(name: str, reference: ColumnReference, counts: np.ndarray) -> str:
+    bins = reference.bins
+    live = float(counts[reference.faulty].sum() / max(counts.sum(), 1))
+    if isinstance(bins, CategoryBins):
+        return f"{name} is no category in {share(live)} of rows"
+    if counts[bins.invalid] * 2 > live * counts.sum():
+        return f"{name} is no number in {share(live)} of rows"
+    return f"{name} is outside {number(bins.low)} to {number(bins.high)} in {share(live)} of rows"
+
+
+def _answers(reference: ColumnReference, counts: np.ndarray) -> str:
+    bins = reference.bins
+    if isinstance(bins, CategoryBins):
+        return _categories("The answer", reference, counts)
+    yes = int(bins.index([1.0])[0])
+    live, usual = (float(c[yes] / max(c.sum(), 1)) for c in (counts, reference.counts))
+    return f"Positive answers are {compare(live, usual)}"
+
+
+def _categories(name: str, reference: ColumnReference, counts: np.ndarray) -> str:
+    live, usual = counts / max(counts.sum(), 1), reference.counts / max(reference.counts.sum(), 1)
+    slot = int(np.argmax(np.abs(live - usual)[: reference.bins.values]))
+    label = reference.bins.labels()[slot]
+    return f"{name} is {label} in {share(float(live[slot]))} of rows, usual {share(float(usual[slot]))}"
+
+
+def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None) -> str:
+    bins = reference.bins
+    assert not isinstance(bins, CategoryBins)
+    live = quantile(bins, counts, np.array([0.25, 0.5, 0.75, 0.95]), sums)
+    usual = quantile(bins, reference.counts, np.array([0.25, 0.5, 0.75, 0.95]), reference.sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = live / usual
+    steady = ratios[(np.abs(usual) > 1e-9) & np.isfinite(ratios)]
+    if len(steady) >= 3 and steady.min() > 0 and (steady.max() / steady.min() < 1.3) and not 0.4 < np.median(steady) < 2.5:
+        factor = float(np.median(steady))
+        words = f"{times(factor)} larger" if factor > 1 else f"{times(1 / factor)} smaller"
+        return f"{subject} is about {words}: median {number(live[1])}, usual {number(usual[1])}"
+    if abs(live[1] - usual[1]) > 0.1 * abs(usual[2] - usual[0]):
+        word = "higher" if live[1] > usual[1] else "lower"
+        return f"{subject} is {word} than usual: median {number(live[1])}, usual {number(usual[1])}"
+    return (
+        f"{subject} is spread differently than usual: p25 to p95 {number(live[0])} to {number(live[3])}, "
+        f"usual {number(usual[0])} to {number(usual[3])}"
+    )
+
+
+def no_traffic(expected: float, minutes: int) -> str:
+    """Nothing where something was expected."""
+    return f"No predictions in the last {minutes} minutes, usual about {expected:,.0f}"
+
+
+def errors(live: float, limit: float) -> str:
+    """Failing predictions."""
+    return f"{share(live)} of predictions fail, limit {share(limit)}"
+
+
+def slow(seconds: float, limit: float) -> str:
+    """Slow predictions."""
+    return f"95{NBSP}% of predictions take up to {duration(seconds)}, limit {duration(limit)}"
+
+
+def empty(live: float, usual: float) -> str:
+    """Empty answers."""
+    return f"Empty answers are {compare(live, usual)}"
+
+
+def dependency(package: str, running: str, trained: str) -> str:
+    """A package that differs."""
+    return f"{package} runs in version {running}, the model was made with {trained}"
+
+
+def dropped(rows: int, reasons: Sequence[str]) -> str:
+    """Rows that the monitor could not count."""
+    return f"The monitor dropped {plural(rows, 'row')} in 10 minutes ({', '.join(reasons)})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people use for them.
+
+    >>> duration(0.038), duration(95), duration(7300)
+    ('38 ms', '1 min 35 s', '2 h 1 min')
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    if seconds < 2 * 86_400:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+    return f"{int(seconds // 86_400)} days"
+
+
+def fleet(statuses: Sequence[str]) -> str:
+    """The fleet's headline."""
+    act, watch, silent = (sum(s == kind for s in statuses) for kind in ("act", "watch", "no_data"))
+    if not statuses:
+        return "No model has reported yet"
+    parts = []
+    if act:
+        parts.append(f"{_spelled(act)} {'model needs' if act == 1 else 'models need'} action")
+    if watch:
+        parts.append(f"{_spelled(watch)} {'is' if watch == 1 else 'are'} worth a look")
+    if silent:
+        parts.append(f"{_spelled(silent)} {'sends' if silent == 1 else 'send'} no data")
+    if not parts:
+        return "Nothing to do"
+    text = ", ".join(parts)
+    if not act:
+        text = text.replace("is worth", "model is worth" if watch == 1 else "is worth").replace("are worth", "models are worth")
+        text = text.replace("sends no", "model sends no").replace("send no", "models send no") if not watch else text
+    return text[0].upper() + text[1:]
+
+
+def model(name: str, status: str, alerts: Sequence[Alert], learning: str | None, silence: str | None) -> tuple[str, str]:
+    """A model's headline and the reason in one line."""
+    urgent = firing(alerts)
+    if urgent:
+        text = urgent[0].condition.text
+        more = len({a.condition.column or a.condition.rule for a in urgent}) - 1
+        reason = text + (f". {plural(more, 'more change')}" if more > 0 else "")
+        return f"{name}: {text[0].lower() if text.startswith(('Positive', 'No ', 'Empty', 'The ')) else text[0]}{text[1:]}", reason
+    if status == "no_data":
+        return f"{name} sends no data", silence or "No data received"
+    if status == "learning":
+        return f"{name} is learning what is usual", learning or "Learning what is usual"
+    return f"{name} answers as usual", ""
+
+
+def because(alerts: Sequence[Alert]) -> str:
+    """What else is firing: the second sentence under a headline."""
+    urgent = firing(alerts)
+    pages = [a for a in urgent if a.rule.severity == PAGE]
+    causes = [a for a in urgent if a.rule.group == "causes"]
+    said = urgent[0].condition.text if urgent else ""
+    first = next((a.condition.text for a in causes if a.condition.text != said), None)
+    if first is not None and pages:
+        return f"What changed: {first}"
+    return ""

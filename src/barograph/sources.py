@@ -1,0 +1,598 @@
+"""Where a window's counts come from: the snapshots of serving processes, read over HTTP and spread over minutes."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+
+from barograph.clock import Clock
+from barograph.counters import ADDITIVE, Series, Snapshot, Vector
+from barograph.tiles import DAY, HOUR, MINUTE, Increment, Tiles, Windows
+
+MOST_PIECES = 1_500  # a longer gap is spread over hours, then days; past 1,500 days not at all
+EPOCHS_KEPT = 64  # cursors of a target: a load balancer may show many processes under one address
+REFERENCE_RETRY = 4  # polls between two tries of a reference that could not be read
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What the evaluator reads windows from. Times are epoch seconds."""
+
+    def series(self, metric: str | None = None, **labels: str) -> list[Series]:
+        """The series of a metric (of all, if left out) that have these labels."""
+        ...
+
+    def window(self, series: Series, start: float, end: float) -> Vector:
+        """The sum of a series over [start, end)."""
+        ...
+
+    def windows(
+        self, series: Series, start: float, end: float, step: int, slots: slice | None = None
+    ) -> Windows:
+        """A series over the windows [start, start + step), ... up to `end`."""
+        ...
+
+
+def increments(previous: Snapshot | None, current: Snapshot) -> list[Increment]:
+    """What was counted between two snapshots of a target, spread over the UTC minutes between their clocks.
+
+    Every series has an increment in every minute, of zeros if it was quiet; counts sum exactly to the whole. Gauges and
+    infos go to the minute of `current`. Without `previous` all goes there. Another epoch, or a count that fell, is a
+    restart: all of `current` is new. A clock that went back, or leapt by more than 1,500 days, says nothing about the
+    time between: all goes to the minute of `current`. Over a gap of more than a day (25 hours) shares go to the first
+    minute of each hour; over more than 62 days, of each day.
+
+    >>> rows = Series("ml_predictions_total", (("model", "m"),), "counter", 1, 0)
+    >>> before, after = (
+    ...     Snapshot(clock, "e", 1, {rows: Vector(np.array([n]), np.zeros(0))}) for clock, n in ((30.0, 4), (120.0, 7))
+    ... )
+    >>> [(i.start, i.vector.counts.tolist()) for i in increments(before, after)]
+    [(0, [1]), (60, [2])]
+    """
+    known: Mapping[Series, Vector] = {}
+    if previous is not None and not restarted(previous, current):
+        known = previous.series
+    adding = {series: vector for series, vector in current.series.items() if series.kind in ADDITIVE}
+    minute = int(current.clock // MINUTE) * MINUTE
+    lasting = [Increment(s, minute, v) for s, v in current.series.items() if s.kind not in ADDITIVE]
+    starts, seconds = _pieces(current.clock if previous is None else previous.clock, current.clock)
+    return _spread({s: _grown(known.get(s), v) for s, v in adding.items()}, starts, seconds) + lasting
+
+
+def restarted(previous: Snapshot, current: Snapshot) -> bool:
+    """Whether the counters began anew between two snapshots: another epoch, or a count that fell."""
+    return previous.epoch != current.epoch or any(
+        bool((vector.counts < before.counts).any())
+        for series, vector in current.series.items()
+        if (before := previous.series.get(series)) is not None and series.kind in ADDITIVE
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A serving process to read: its base address, and the monitor's token if it has one.
+
+    >>> Target("http://127.0.0.1:8701/metrics").url
+    'http://127.0.0.1:8701'
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parts = httpx.URL(self.url)
+        except (httpx.InvalidURL, TypeError) as error:
+            raise ValueError(f"url: cannot read {self.url!r} ({error}); write http://host:port") from None
+        if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
+            raise ValueError(f"url: {self.url!r} is no base address; write http://host:port")
+        if parts.userinfo:
+            raise ValueError(f"url: the address of {parts.host} holds a user or password; give `token` instead")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
+            raise ValueError("token: it is empty or holds characters that no header can carry; give the monitor's")
+        base = self.url.rstrip("/")
+        for ending in ("/metrics", "/profile"):
+            base = base.removesuffix(ending)
+        object.__setattr__(self, "url", base.rstrip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How reading a target goes. Times are epoch seconds of the evaluator's clock.
+
+    `up` is None before the first try. `error` says what is wrong and what to do, also where the target is up but its
+    reference cannot be had. `clock` is the process's own time in its last snapshot, `lag` the seconds by which it was
+    behind the evaluator's. `failures` in a row; `restarts` seen since the poller began.
+    """
+
+    url: str
+    up: bool | None = None
+    error: str | None = None
+    failures: int = 0
+    restarts: int = 0
+    attempted: float | None = None
+    succeeded: float | None = None
+    clock: float | None = None
+    lag: float | None = None
+    epoch: str | None = None
+    workers: int | None = None
+
+
+class TargetError(Exception):
+    """A target that could not be read: what happened, and the remedy."""
+
+
+class StoredReferences(MutableMapping[str, bytes]):
+    """References by bins id, as the JSON that targets gave, in the file of the tiles: there before a target answers.
+
+    >>> with Tiles() as tiles:
+    ...     references = StoredReferences(tiles)
+    ...     references["1f3a90bc"] = b"{}"
+    ...     dict(StoredReferences(tiles))
+    {'1f3a90bc': b'{}'}
+    """
+
+    def __init__(self, tiles: Tiles) -> None:
+        self._tiles = tiles
+        with tiles.transaction() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS reference_files (bins VARCHAR, body BLOB)")
+            rows = connection.execute("SELECT bins FROM reference_files").fetchall()
+        self._ids = {bins for (bins,) in rows}
+
+    def __getitem__(self, bins: str) -> bytes:
+        if bins not in self._ids:
+            raise KeyError(bins)
+        with self._tiles.lock:
+            query = "SELECT body FROM reference_files WHERE bins = ?"
+            found = self._tiles.connection.execute(query, [bins]).fetchall()
+        return bytes(found[0][0])
+
+    def __setitem__(self, bins: str, body: bytes) -> None:
+        with self._tiles.transaction() as connection:
+            connection.execute("DELETE FROM reference_files WHERE bins = ?", [bins])
+            connection.execute("INSERT INTO reference_files VALUES (?, ?)", [bins, body])
+        self._ids.add(bins)
+
+    def __delitem__(self, bins: str) -> None:
+        if bins not in self._ids:
+            raise KeyError(bins)
+        with self._tiles.transaction() as connection:
+            connection.execute("DELETE FROM reference_files WHERE bins = ?", [bins])
+        self._ids.discard(bins)
+
+    def __contains__(self, bins: object) -> bool:
+        return bins in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._ids))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+class Cursors:
+    """The last snapshot of each epoch, stored with the tiles it was counted into, so that nothing counts twice."""
+
+    def __init__(self, tiles: Tiles) -> None:
+        self._tiles = tiles
+        with tiles.transaction() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS cursors "
+                "(epoch VARCHAR, target VARCHAR, clock DOUBLE, snapshot BLOB, place BIGINT)"
+            )
+            ((place,),) = connection.execute("SELECT coalesce(max(place), 0) FROM cursors").fetchall()
+        self._place = int(place)
+        self._latest: dict[str, Snapshot] = {}  # by epoch
+        self._epochs: dict[str, str] = {}  # by target
+
+    def previous(self, target: str, epoch: str) -> Snapshot | None:
+        """The snapshot to count from: this epoch's last, else the target's last of any epoch.
+
+        Raises:
+            ValueError: the stored bytes cannot be read.
+        """
+        return (
+            self._latest.get(epoch)
+            or self._stored("epoch = ?", epoch)
+            or self._latest.get(self._epochs.get(target, ""))
+            or self._stored("target = ?", target)
+        )
+
+    def save(self, target: str, snapshot: Snapshot, body: bytes) -> None:
+        """Store within a transaction; `settle` once it is committed."""
+        self._place += 1
+        row = [snapshot.epoch, target, snapshot.clock, body, self._place]
+        with self._tiles.transaction() as connection:
+            connection.execute("DELETE FROM cursors WHERE epoch = ?", [snapshot.epoch])
+            connection.execute("INSERT INTO cursors VALUES (?, ?, ?, ?, ?)", row)
+            connection.execute(
+                "DELETE FROM cursors WHERE target = ? AND place NOT IN "
+                "(SELECT place FROM cursors WHERE target = ? ORDER BY place DESC LIMIT ?)",
+                [target, target, EPOCHS_KEPT],
+            )
+
+    def settle(self, target: str, snapshot: Snapshot) -> None:
+        """Remember what is now stored."""
+        self._latest[snapshot.epoch] = snapshot
+        self._epochs[target] = snapshot.epoch
+        self._latest = {epoch: self._latest[epoch] for epoch in self._epochs.values()}
+
+    def _stored(self, condition: str, value: str) -> Snapshot | None:
+        query = f"SELECT snapshot FROM cursors WHERE {condition} ORDER BY place DESC LIMIT 1"
+        with self._tiles.lock:
+            found = self._tiles.connection.execute(query, [value]).fetchall()
+        return Snapshot.from_bytes(bytes(found[0][0])) if found else None
+
+
+class Poller:
+    """Reads targets every `interval` seconds into tiles, in a thread of its own; a slow or dead target delays no other.
+
+    After a failure a target is asked again after `interval`, then twice as long, up to `longest_wait` (four intervals).
+    `references` takes the JSON of each bins id that it lacks. `timeout` bounds a whole answer, in seconds of wall time;
+    `most_bytes` its size.
+
+    >>> with Tiles() as tiles:
+    ...     poller = Poller(tiles, [Target("http://127.0.0.1:9")], timeout=1.0)
+    ...     poller.poll()
+    ...     poller.statuses()[0].up
+    False
+    """
+
+    def __init__(
+        self,
+        tiles: Tiles,
+        targets: Sequence[Target],
+        *,
+        references: MutableMapping[str, bytes] | None = None,
+        interval: float = 15.0,
+        timeout: float = 5.0,
+        longest_wait: float | None = None,
+        most_bytes: int = 64 << 20,
+        clock: Clock | None = None,
+    ) -> None:
+        urls = [target.url for target in targets]
+        if len(set(urls)) < len(urls):
+            raise ValueError(f"targets: {max(urls, key=urls.count)} is there twice; name each process once")
+        if not (interval > 0 and timeout > 0):
+            raise ValueError(f"interval={interval}, timeout={timeout}: both are seconds and must be above 0")
+        self.tiles, self.targets = tiles, tuple(targets)
+        self.references: MutableMapping[str, bytes] = {} if references is None else references
+        self.interval, self.timeout, self.most_bytes = interval, timeout, most_bytes
+        self.longest_wait = 4 * interval if longest_wait is None else longest_wait
+        self.clock = clock or Clock()
+        self._cursors = Cursors(tiles)
+        self._statuses = {url: Status(url) for url in urls}
+        self._owners: dict[str, str] = {}  # the target through which each epoch is counted
+        self._complaints: dict[tuple[str, str], tuple[int, str]] = {}  # (target, bins): polls to wait, and why
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    def __enter__(self) -> "Poller":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to read, in the background."""
+        if self._thread is not None:
+            raise RuntimeError("the poller runs already; stop it first")
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._follow_all(ready)), name="barograph-poller", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+
+    def stop(self) -> None:
+        """Stop reading. What is being stored is stored to its end."""
+        if self._thread is None or self._loop is None or self._stop is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._thread = self._loop = self._stop = None
+
+    def poll(self) -> None:
+        """Read every target once, now. For a poller that is not started."""
+        if self._thread is not None:
+            raise RuntimeError("the poller runs in the background; stop it before reading by hand")
+        asyncio.run(self._visit_all())
+
+    def pause(self, failures: int) -> float:
+        """Seconds from one try of a target to the next, after so many failures in a row."""
+        longer = self.interval * 2.0 ** max(0, min(failures, 30) - 1)
+        return min(longer, max(self.interval, self.longest_wait))
+
+    def statuses(self) -> list[Status]:
+        """How each target does, in the order in which they were given."""
+        return [self._statuses[target.url] for target in self.targets]
+
+    async def _follow_all(self, ready: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        ready.set()
+        async with _client() as client:
+            tasks = [asyncio.create_task(self._follow(client, target)) for target in self.targets]
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, client: httpx.AsyncClient, target: Target) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            due = now()
+            await self._visit(client, target)
+            due += self.pause(self._statuses[target.url].failures)
+            await asyncio.sleep(max(0.0, due - now()))
+
+    async def _visit_all(self) -> None:
+        async with _client() as client:
+            await asyncio.gather(*(self._visit(client, target) for target in self.targets))
+
+    async def _visit(self, client: httpx.AsyncClient, target: Target) -> None:
+        """Read a target once. Whatever goes wrong is its status, and no other target's."""
+        attempted = self.clock.now()
+        try:
+            body = await self._get(client, target, "/profile")
+            snapshot = _decoded(target, body)
+            lag = self.clock.now() - snapshot.clock
+            complaint = await self._get_references(client, target, snapshot)
+            restarts = await asyncio.to_thread(self._store, target, snapshot, body)
+        except TargetError as error:
+            self._failed(target, attempted, str(error))
+        except Exception as error:  # noqa: BLE001 (a full disk, a damaged file: the next read counts from the same cursor)
+            self._failed(target, attempted, f"what {target.url} counted could not be stored: {error!r}; see to the store")
+        else:
+            self._succeeded(target, attempted, snapshot, lag, complaint, restarts)
+
+    def _store(self, target: Target, snapshot: Snapshot, body: bytes) -> int:
+        """Count a snapshot into the tiles, together with its cursor. Returns 1 if the target had restarted."""
+        with self.tiles.lock:
+            self._refuse_twin(target, snapshot)
+            with self.tiles.transaction():
+                previous = self._previous(target, snapshot)
+                self.tiles.add(increments(previous, snapshot))
+                self._cursors.save(target.url, snapshot, body)
+            self._cursors.settle(target.url, snapshot)
+            self._owners = {e: url for e, url in self._owners.items() if url != target.url}
+            self._owners[snapshot.epoch] = target.url
+        return int(previous is not None and restarted(previous, snapshot))
+
+    def _previous(self, target: Target, snapshot: Snapshot) -> Snapshot | None:
+        try:
+            return self._cursors.previous(target.url, snapshot.epoch)
+        except ValueError as error:
+            log.error(
+                "the last snapshot stored for %s cannot be read (%s): what it counted since is lost, counting goes on "
+                "from now",
+                target.url,
+                error,
+            )
+            return snapshot
+
+    def _refuse_twin(self, target: Target, snapshot: Snapshot) -> None:
+        """Two addresses of one process: it is counted through the one that was first, while that one answers."""
+        owner = self._owners.get(snapshot.epoch, target.url)
+        if owner != target.url and self._statuses[owner].up is not False:
+            raise TargetError(
+                f"{target.url} shows the same counters as {owner}, which is counted; remove one of the two"
+            )
+
+    def _failed(self, target: Target, attempted: float, error: str) -> None:
+        before = self._statuses[target.url]
+        if before.error != error:
+            log.warning("%s", error)
+        self._statuses[target.url] = replace(
+            before, up=False, error=error, failures=before.failures + 1, attempted=attempted
+        )
+
+    def _succeeded(
+        self, target: Target, at: float, snapshot: Snapshot, lag: float, complaint: str | None, restarts: int
+    ) -> None:
+        before = self._statuses[target.url]
+        if before.up is False:
+            log.info("%s answers again", target.url)
+        if complaint and complaint != before.error:
+            log.warning("%s", complaint)
+        self._statuses[target.url] = Status(
+            target.url,
+            up=True,
+            error=complaint,
+            restarts=before.restarts + restarts,
+            attempted=at,
+            succeeded=at,
+            clock=snapshot.clock,
+            lag=lag,
+            epoch=snapshot.epoch,
+            workers=snapshot.workers,
+        )
+
+    async def _get_references(self, client: httpx.AsyncClient, target: Target, snapshot: Snapshot) -> str | None:
+        """Ask for the references that are not known yet. Returns what is wrong with one, if any: counts come first."""
+        complaints = []
+        for bins in sorted({bins for series in snapshot.series if (bins := series.label("bins"))}):
+            key = (target.url, bins)
+            wait, complaint = self._complaints.pop(key, (0, ""))
+            if bins in self.references:
+                continue
+            if wait == 0:
+                try:
+                    body = await self._get(client, target, f"/profile/reference/{quote(bins, safe='')}")
+                    self.references[bins] = _json_object(target, bins, body)
+                    continue
+                except TargetError as error:
+                    wait, complaint = REFERENCE_RETRY, f"reference {bins}: {error}"
+            self._complaints[key] = wait - 1, complaint
+            complaints.append(complaint)
+        return "; ".join(complaints) or None
+
+    async def _get(self, client: httpx.AsyncClient, target: Target, path: str) -> bytes:
+        headers = {} if target.token is None else {"Authorization": f"Bearer {target.token}"}
+        address = target.url + path
+        try:
+            async with asyncio.timeout(self.timeout), client.stream("GET", address, headers=headers) as response:
+                _accept(address, response)
+                body = bytearray()
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > self.most_bytes:
+                        raise TargetError(
+                            f"{address} answered with more than {self.most_bytes:,} bytes; check that it is a monitored "
+                            "service, or raise most_bytes"
+                        )
+                return bytes(body)
+        except TimeoutError:
+            raise TargetError(
+                f"{address} did not answer within {self.timeout:g} s; look at the service, or raise the timeout"
+            ) from None
+        except httpx.HTTPError as error:
+            raise TargetError(
+                f"cannot read {address} ({str(error) or type(error).__name__}); start the service, or correct the target's url"
+            ) from None
+
+
+def _client() -> httpx.AsyncClient:
+    """Follows no redirect, so that a token goes nowhere else; asks for plain bytes, so that none unpack to gigabytes.
+
+    A connection is not kept: a server may close an idle one just as it is used again.
+    """
+    return httpx.AsyncClient(
+        headers={"Accept-Encoding": "identity", "Cache-Control": "no-cache", "User-Agent": "barograph"},
+        limits=httpx.Limits(max_keepalive_connections=0),
+        timeout=None,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _accept(address: str, response: httpx.Response) -> None:
+    """Raise what an answer other than 200 means."""
+    code = response.status_code
+    if response.is_redirect:
+        place = response.headers.get("location", "another address")
+        raise TargetError(f"{address} redirects to {place}; give the address behind it as the target")
+    if code == 401:
+        raise TargetError(f"{address} refused the token (401); give the target the monitor's token")
+    if code == 403:
+        raise TargetError(f"{address} answers local clients only (403); set a token on the monitor and on the target")
+    if code == 404:
+        raise TargetError(f"{address} is not there (404); instrument the service, or correct the target's url")
+    if code != 200:
+        raise TargetError(f"{address} answered {code}; look at the service's log")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise TargetError(f"{address} answered compressed, which was not asked for; switch that off for this path")
+
+
+def _decoded(target: Target, body: bytes) -> Snapshot:
+    try:
+        snapshot = Snapshot.from_bytes(body)
+    except ValueError as error:
+        raise TargetError(f"{target.url}/profile is no snapshot ({error}); check that a barograph monitor answers") from None
+    if not 0 <= snapshot.clock < 1e11:
+        raise TargetError(f"{target.url} has the clock {snapshot.clock}; correct the process's clock (epoch seconds)")
+    if any((v.counts < 0).any() for s, v in snapshot.series.items() if s.kind in ADDITIVE):
+        raise TargetError(f"{target.url} has counts below 0; its counters are damaged, restart the service")
+    return snapshot
+
+
+def _json_object(target: Target, bins: str, body: bytes) -> bytes:
+    try:
+        whole = isinstance(json.loads(body), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise TargetError(f"{target.url} gave no JSON object for {bins}; check that the service's version fits")
+    return body
+
+
+def _grown(before: Vector | None, vector: Vector) -> Vector:
+    """How much a vector grew. A sum that ran into infinity has no difference any more: it counts as 0."""
+    if before is None:
+        counts, sums = vector.counts, vector.sums
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            counts, sums = vector.counts - before.counts, vector.sums - before.sums
+    return Vector(counts, np.where(np.isfinite(sums), sums, 0.0))
+
+
+def _pieces(begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """The minutes (hours, days over a long gap) between two clocks: the minute each begins in, and its seconds."""
+    step = next((s for s in (MINUTE, HOUR, DAY) if end - begin <= s * MOST_PIECES), None)
+    if end <= begin or step is None:
+        return np.array([end // MINUTE * MINUTE], dtype=np.int64), np.ones(1)
+    inner = np.arange(begin // step * step + step, end, step)
+    cuts = np.concatenate([[begin], inner, [end]])
+    return (cuts[:-1] // MINUTE * MINUTE).astype(np.int64), np.diff(cuts)
+
+
+def _spread(grown: Mapping[Series, Vector], starts: np.ndarray, seconds: np.ndarray) -> list[Increment]:
+    """Share out vectors in proportion to `seconds`.
+
+    All counts lie end to end. The total of a piece is rounded so that it is right at every moment to within one; what it
+    takes from each slot is rounded so that every run of slots (a column) has its proportion to within one.
+    """
+    if not grown:
+        return []
+    counts = np.concatenate([vector.counts for vector in grown.values()])
+    sums = np.concatenate([vector.sums for vector in grown.values()])
+    passed = np.cumsum(seconds) / np.sum(seconds)
+    passed[-1] = 1.0
+    low, high = _beside(list(grown))
+    weights = _totals(counts, low, high)
+    found: list[Increment] = []
+    total = int(counts.sum())
+    rest, given = counts, np.zeros_like(sums)
+    for start, share in zip(starts.tolist(), passed.tolist(), strict=True):
+        taken = rest if share == 1.0 else _take(rest, round(total * share) - (total - int(rest.sum())))
+        rest = rest - taken
+        done = np.divide(_totals(counts - rest, low, high), weights, out=np.full(len(sums), share), where=weights > 0)
+        found += _cut(grown, start, taken, sums * done - given)
+        given = sums * done
+    return found
+
+
+def _take(rest: np.ndarray, n: int) -> np.ndarray:
+    """Take `n` of what is left, from each slot its proportion."""
+    ends = np.cumsum(rest)
+    if n <= 0 or not len(ends) or ends[-1] == 0:
+        return np.zeros_like(rest)
+    rounded = np.floor(ends * (n / ends[-1]) + 0.5).astype(np.int64)
+    taken: np.ndarray = np.minimum(np.diff(rounded, prepend=0), rest)
+    return taken
+
+
+def _beside(series: Sequence[Series]) -> tuple[np.ndarray, np.ndarray]:
+    """For each sum, the range of counts that it sums over: its own slot's, or all of its series'."""
+    low, high, place = [], [], 0
+    for one in series:
+        slots = np.arange(place, place + one.counts)
+        own = one.sums == one.counts
+        low.append(slots if own else np.full(one.sums, place))
+        high.append(slots + 1 if own else np.full(one.sums, place + one.counts))
+        place += one.counts
+    return np.concatenate(low), np.concatenate(high)
+
+
+def _totals(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    totals: np.ndarray = (ends[high] - ends[low]).astype(np.float64)
+    return totals
+
+
+def _cut(grown: Mapping[Series, Vector], start: int, counts: np.ndarray, sums: np.ndarray) -> list[Increment]:
+    found, count, total = [], 0, 0
+    for series in grown:
+        vector = Vector(counts[count : count + series.counts], sums[total : total + series.sums])
+        found.append(Increment(series, start, vector))
+        count, total = count + series.counts, total + series.sums
+    return found

@@ -1,0 +1,45 @@
+"""What every test can ask for, and what the summary says of those that did not run."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+# Tests with these marks run one at a time: each fills the machine, or counts what a whole machine's worth of processes did.
+ALONE = ("workers", "browser", "demo")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets that BAROGRAPH_DATA names; without one, the test skips."""
+    named = os.environ.get("BAROGRAPH_DATA")
+    if not named:
+        pytest.skip("BAROGRAPH_DATA names no folder of real data")
+    if not Path(named).is_dir():
+        pytest.fail(
+            f"BAROGRAPH_DATA: {named!r} is not a folder; name the one that holds the data sets, or unset it"
+        )
+    return Path(named)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ALONE):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    terminalreporter.section(f"{len(skipped)} skipped", sep="-")
+    for reason, count in Counter(_reason(report) for report in skipped).most_common():
+        terminalreporter.write_line(f"{count:5}  {reason}")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    text = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ") or "no reason given"

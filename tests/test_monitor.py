@@ -1,0 +1,379 @@
+"""The monitor: whatever a caller hands over, it counts, and never raises."""
+
+import asyncio
+import datetime as dt
+import logging
+import math
+import os
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barograph import Clock, Monitor, Reference, SchemaViolation, naming
+
+NOW = 1_381_752_000.0  # 2013-10-14T12:00:00Z
+RNG = np.random.default_rng(0)
+FRAME = {
+    "x": RNG.normal(10, 2, 3_000), "k": RNG.integers(0, 9, 3_000), "c": RNG.choice(["a", "b"], 3_000).tolist(),
+    "p": RNG.beta(2, 5, 3_000), "t": NOW - RNG.uniform(0, 14 * 86_400, 3_000),
+}  # fmt: skip
+REFERENCE = Reference.fit(FRAME, task="binary", score="p", threshold=0.5, time="t")
+GOOD = {"x": 10.0, "k": 3, "c": "a"}
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    clock = Clock(start=NOW, origin=0.0, speed=1e-9)
+    with Monitor("m", version="1", reference=REFERENCE, directory=tmp_path, clock=clock, strict=True, flush_interval=60) as m:
+        yield m
+
+
+def counts(monitor):
+    """Counts of the monitor's columns."""
+    return next(v.counts for s, v in monitor.snapshot().series.items() if s.kind == "columns")
+
+
+def by_label(monitor, metric, label):
+    """A counter's non-zero series by the value of one label."""
+    found = {s.label(label): int(v.counts[0]) for s, v in monitor.snapshot().series.items() if s.metric == metric.name}
+    return {name: n for name, n in found.items() if n}
+
+
+def test_rows_one_by_one_count_as_the_reference_profiles_them(monitor):
+    for i in range(500):
+        row = {"x": float(FRAME["x"][i]), "k": int(FRAME["k"][i]), "c": FRAME["c"][i]}
+        monitor.record(row, score=float(FRAME["p"][i]))
+    expected = REFERENCE.profile({name: values[:500] for name, values in FRAME.items()})
+    assert counts(monitor).tolist() == expected.counts.tolist()
+    assert monitor.total(naming.PREDICTIONS) == 500
+
+
+values = st.one_of(
+    st.floats(), st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.sampled_from(["a", "b", "7", "", "z" * 10_000]),
+    st.just({1}), st.just({}), st.just(10**400), st.datetimes(), st.just(object()), st.just(np.float32(2.5)), st.just(np.int64(3)), st.just(1j),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(rows=st.lists(st.fixed_dictionaries({"x": values, "k": values, "c": values}), min_size=1, max_size=30))
+def test_a_flush_equals_the_definition_for_every_kind_of_value(monitor, rows):
+    before = counts(monitor).copy()
+    for row in rows:
+        monitor.record(row)
+    got = counts(monitor) - before
+    for name in ("x", "k", "c"):
+        bins, where = REFERENCE.bins.columns[name], REFERENCE.bins.slice(name)
+        expected = np.zeros(bins.size, dtype=int)
+        for row in rows:
+            expected[slot(name, row[name])] += 1
+        assert got[where].tolist() == expected.tolist(), name
+
+
+def slot(name, value):
+    """Where one value belongs, by the definition."""
+    bins = REFERENCE.bins.columns[name]
+    if name != "c":
+        value = REFERENCE.schema[name].values([value], NOW)[0]
+    return int(bins.index([value])[0])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"x": np.array([1.0, 2.0]), "k": np.array([1, 2]), "c": ["a", None]},
+        [{"x": 1.0, "k": 1, "c": "a"}, {"x": 2.0, "k": 2, "c": None}],
+        [[1.0, 1, "a"], [2.0, 2, None]],
+        ((1.0, 1, "a"), (2.0, 2, None)),
+        np.array([[1.0, 1, "a"], [2.0, 2, None]], dtype=object),
+    ],
+)
+def test_batches_of_every_make_count_alike(monitor, batch):
+    monitor.record(batch, score=[0.1, 0.9])
+    rows = {"x": [1.0, 2.0], "k": [1, 2], "c": ["a", None], "p": [0.1, 0.9]}
+    assert counts(monitor).tolist() == REFERENCE.profile(rows).counts.tolist()
+
+
+def test_a_batch_in_a_frame_counts_alike(monitor):
+    pd, pl, pa = (pytest.importorskip(n) for n in ("pandas", "polars", "pyarrow"))
+    columns = {"x": [1.0, 2.0], "k": [1, 2], "c": ["a", None]}
+    for make in (pd.DataFrame, pl.DataFrame, pa.table):
+        monitor.record(make(columns), score=np.array([0.1, 0.9]))
+    once = REFERENCE.profile({**columns, "p": [0.1, 0.9]}).counts
+    assert counts(monitor).tolist() == (3 * once).tolist()
+
+
+def test_a_sequence_is_one_row_in_the_schemas_order(monitor):
+    monitor.record([10.0, 3, "a"], score=0.3)
+    monitor.record(np.array([10.0, 3.0, 1.0]), score=0.3)
+    assert monitor.total(naming.PREDICTIONS) == 2
+
+
+def test_a_row_may_be_changed_by_its_owner_at_once(monitor):
+    row = dict(GOOD)
+    batch = np.array([[10.0, 3.0, 0.0]])
+    monitor.record(row)
+    monitor.record(batch)
+    row["x"], batch[0, 0] = 1e12, 1e12
+    assert by_kind(monitor, "x", "outside") == 0
+
+
+def by_kind(monitor, name, kind):
+    """How many values of a column are missing, invalid, unseen or outside."""
+    bins, column = REFERENCE.bins.columns[name], counts(monitor)[REFERENCE.bins.slice(name)]
+    return int(column[bins.outside].sum() if kind == "outside" else column[getattr(bins, kind)])
+
+
+def test_missing_and_extra_columns_are_counted_and_the_rest_of_the_row_kept(monitor):
+    monitor.record({"x": 10.0, "c": "a", "y": 1})
+    violations = {(s.label("column"), s.label("kind")): int(v.counts[0]) for s, v in monitor.snapshot().series.items() if s.metric == naming.VIOLATIONS.name and v.counts[0]}  # fmt: skip
+    assert violations == {("k", "missing_column"): 1, ("y", "extra_column"): 1}
+    assert by_kind(monitor, "k", "missing") == 1 and by_kind(monitor, "x", "missing") == 0
+
+
+def test_a_fraction_in_a_column_of_whole_numbers_is_off_the_grid(monitor):
+    monitor.record({**GOOD, "k": 2.5})
+    monitor.record({"x": [10.0, 10.0], "k": [2.5, 3.0], "c": ["a", "a"]})
+    assert by_label(monitor, naming.VIOLATIONS, "kind") == {"grid": 2}
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "reason"),
+    [
+        ([], {}, "empty_batch"),
+        ({"x": [1.0], "k": [1], "c": ["a"]}, {"score": [0.1, 0.2]}, "length"),
+        ([1, 2], {}, "shape"),
+        (GOOD, {"time": dt.datetime(2013, 10, 14, 12)}, "naive_time"),
+        (GOOD, {"time": "yesterday"}, "time"),
+        ({"x": [1.0], "k": [1, 2], "c": ["a"]}, {}, "batch"),
+    ],
+)
+def test_bad_input_is_counted_by_its_reason(monitor, features, options, reason):
+    monitor.record(features, **options)
+    assert by_label(monitor, naming.BAD_ROWS, "reason") == {reason: 1}
+
+
+def test_a_bad_row_takes_no_good_row_with_it(monitor):
+    for i in range(200):
+        monitor.record({"x": "broken" if i == 77 else 10.0, "k": 3, "c": {} if i == 99 else "a"})
+    assert monitor.total(naming.PREDICTIONS) == 200
+    assert by_kind(monitor, "x", "invalid") == 1 and by_kind(monitor, "c", "invalid") == 1
+    assert by_kind(monitor, "k", "missing") == 0
+
+
+def test_rows_far_from_the_clock_are_not_counted_by_arrival(monitor):
+    monitor.record(GOOD, time=NOW - 7200)
+    monitor.record(GOOD, time=NOW - 60)
+    monitor.record(GOOD, time=dt.datetime.fromtimestamp(NOW, dt.UTC))
+    monitor.record({"x": [1.0, 2.0], "k": [1, 1], "c": ["a", "b"]}, time=[NOW, NOW - 7200], score=[0.1, 0.9])
+    assert monitor.total(naming.PREDICTIONS) == 3
+    assert by_label(monitor, naming.DROPPED_ROWS, "reason") == {"time": 2}
+
+
+def test_what_post_processing_changed_is_counted_by_rule(monitor):
+    monitor.record(GOOD, prediction=True, delivered=True)
+    monitor.record(GOOD, prediction=True, delivered=False)
+    monitor.record(GOOD, prediction=True, delivered=False, rule="cap")
+    monitor.record({"x": [1.0, 2.0], "k": [1, 1], "c": ["a", "b"]}, prediction=[1, 0], delivered=[1, 1])
+    assert by_label(monitor, naming.OVERRIDDEN, "rule") == {"cap": 1, "unnamed": 2}
+
+
+def test_empty_answers_are_counted(monitor):
+    for prediction in (None, [], "", "x", 0):
+        monitor.record(GOOD, prediction=prediction)
+    monitor.record(GOOD, score=0.5)
+    assert monitor.total(naming.EMPTY) == 3
+
+
+def test_the_answer_follows_from_the_score_where_none_is_given(monitor):
+    for score in (0.1, 0.5, 0.9):
+        monitor.record(GOOD, score=score)
+    bins, where = REFERENCE.bins.columns["prediction"], REFERENCE.bins.slice("prediction")
+    column = counts(monitor)[where]
+    assert column[bins.index([1.0])[0]] == 2 and column[bins.index([0.0])[0]] == 1
+
+
+def test_a_full_buffer_drops_and_counts(tmp_path):
+    with Monitor("m", directory=tmp_path, buffer_rows=10, flush_interval=60) as monitor:
+        for _ in range(25):
+            monitor.record({"x": 1.0})
+        assert monitor.total(naming.PREDICTIONS) == 10
+        assert by_label(monitor, naming.DROPPED_ROWS, "reason") == {"buffer_full": 15}
+
+
+def test_nothing_raises_and_a_failure_is_logged_once(tmp_path, caplog):
+    class Rude:
+        def __len__(self):
+            raise RuntimeError("no")
+
+        columns = property(lambda self: 1 / 0)
+
+    with Monitor("m", reference=REFERENCE, directory=tmp_path, flush_interval=60) as monitor, caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            monitor.record(Rude())
+            monitor.record(GOOD)
+        assert monitor.total(naming.PREDICTIONS) == 3
+        lost = by_label(monitor, naming.BAD_ROWS, "reason")
+        assert lost == {"failed": 3}
+    assert len([r for r in caplog.records if "barograph could not" in r.message]) == 1
+
+
+def test_many_threads_lose_nothing(monitor):
+    def work():
+        for _ in range(2_000):
+            monitor.record(GOOD, score=0.2)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        monitor.flush()
+    for thread in threads:
+        thread.join()
+    assert monitor.total(naming.PREDICTIONS) == 8_000
+
+
+class Model:
+    """A classifier: the score is x / 20."""
+
+    classes_ = np.array([False, True])
+
+    def predict_proba(self, rows):
+        x = np.array([row["x"] for row in rows]) if isinstance(rows, list) else np.asarray(rows["x"])
+        return np.column_stack([1 - x / 20, x / 20])
+
+    def predict(self, rows):
+        return self.predict_proba(rows)[:, 1] >= 0.5
+
+    async def later(self, rows):
+        return self.predict(rows)
+
+
+ROWS = [{"x": 4.0, "k": 1, "c": "a"}, {"x": 16.0, "k": 2, "c": "b"}]
+
+
+def test_a_watched_model_records_itself_and_stays_itself(monitor):
+    model = monitor.watch(Model())
+    assert model.predict_proba(ROWS).tolist() == Model().predict_proba(ROWS).tolist()
+    assert model.classes_.tolist() == [False, True]
+    assert monitor.total(naming.PREDICTIONS) == 2
+    expected = REFERENCE.profile({"x": [4.0, 16.0], "k": [1, 2], "c": ["a", "b"], "p": [0.2, 0.8]})
+    assert counts(monitor).tolist() == expected.counts.tolist()
+
+
+def test_predict_after_predict_proba_on_the_same_rows_completes_them(monitor):
+    model = monitor.watch(Model())
+    with monitor.request(id="r"):
+        model.predict_proba(ROWS)
+        model.predict(ROWS)
+    assert monitor.total(naming.PREDICTIONS) == 2
+    with monitor.request():
+        model.predict(ROWS[:1])
+        model.predict(ROWS[1:])
+    assert monitor.total(naming.PREDICTIONS) == 4
+
+
+def test_nested_calls_count_once(monitor):
+    inner = monitor.watch(Model())
+
+    class Outer:
+        def predict(self, rows):
+            return inner.predict(rows)
+
+    monitor.watch(Outer()).predict(ROWS)
+    assert monitor.total(naming.PREDICTIONS) == 2
+
+
+def test_a_watched_error_is_counted_and_raised(monitor):
+    class Broken:
+        def predict(self, rows):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        monitor.watch(Broken()).predict(ROWS)
+    assert by_label(monitor, naming.ERRORS, "error") == {"ZeroDivisionError": 1}
+    assert monitor.total(naming.PREDICTIONS) == 0
+
+
+def test_an_awaited_answer_is_recorded_when_it_comes(monitor):
+    class Later:
+        async def predict(self, rows):
+            await asyncio.sleep(0)
+            return np.array([True, False])
+
+    assert asyncio.run(monitor.watch(Later()).predict(ROWS)).tolist() == [True, False]
+    assert monitor.total(naming.PREDICTIONS) == 2
+
+
+def test_stages_and_requests_are_timed(monitor):
+    with monitor.request(), monitor.stage("feature_store"):
+        monitor.watch(Model()).predict(ROWS)
+    stages = {s.label("stage"): int(v.counts.sum()) for s, v in monitor.snapshot().series.items() if s.metric == naming.DURATION.name}
+    assert stages == {"total": 1, "predict": 1, "feature_store": 1}
+
+
+def test_business_events_are_counted_and_their_names_bounded(monitor):
+    monitor.business("order", 3)
+    for i in range(200):
+        monitor.business(f"e{i}")
+    found = by_label(monitor, naming.BUSINESS, "event")
+    assert found["order"] == 3 and len(found) <= 51 and sum(found.values()) == 203
+
+
+def test_rejecting_raises_before_the_model_sees_the_rows(monitor):
+    monitor.reject = True
+    model = monitor.watch(Model())
+    with pytest.raises(SchemaViolation, match="outside"):
+        model.predict([{"x": 1e9, "k": 1, "c": "a"}])
+    with pytest.raises(SchemaViolation):
+        monitor.record({"x": 1e9, "k": 1, "c": "a"})
+    model.predict(ROWS)
+    assert monitor.total(naming.PREDICTIONS) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"model": ""}, "model: ''"), ({"artifact": "gone.bin"}, "artifact: cannot read 'gone.bin'"), ({"reference": "gone.json"}, "cannot read 'gone.json'")],
+)
+def test_wrong_use_is_an_error_at_the_start(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        Monitor(**{"model": "m", "directory": tmp_path, **options})
+
+
+def test_two_references_under_one_name_are_never_added(tmp_path):
+    other = Reference.fit({"x": [1.0, 2.0, 3.0]}, task="regression")
+    with (
+        Monitor("m", reference=REFERENCE, directory=tmp_path) as a,
+        Monitor("m", reference=other, directory=tmp_path) as b,
+    ):
+        a.record(GOOD)
+        b.record({"x": 2.0})
+        b.flush()
+        found = {s.label("bins"): int(v.counts.sum()) for s, v in a.snapshot().series.items() if s.kind == "columns"}
+        assert found == {REFERENCE.bins.id: len(REFERENCE.bins.columns), other.bins.id: 1}
+        assert a.total(naming.PREDICTIONS) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_counts_for_itself_and_adds_up(tmp_path):
+    with Monitor("m", reference=REFERENCE, directory=tmp_path, flush_interval=60) as monitor:
+        monitor.record(GOOD)
+        child = os.fork()
+        if child == 0:
+            for _ in range(5):
+                monitor.record(GOOD)
+            monitor.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert monitor.total(naming.PREDICTIONS) == 6
+
+
+def test_digests_follow_content(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"model")
+    with Monitor("m", artifact=tmp_path / "a.bin", config={"b": 1, "a": math.pi}, directory=tmp_path / "d") as monitor:
+        info = next(s for s in monitor.snapshot().series if s.metric == naming.MODEL_INFO.name)
+    with Monitor("m", artifact=b"model", config={"a": math.pi, "b": 1}, directory=tmp_path / "e") as monitor:
+        again = next(s for s in monitor.snapshot().series if s.metric == naming.MODEL_INFO.name)
+    assert info == again and len(info.label("digest")) == len(info.label("config")) == 16

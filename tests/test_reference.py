@@ -1,0 +1,127 @@
+"""References: fitted once, one file, refused when they are not what they say."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from barograph import Column, Reference, ReferenceFileError, Schema
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    n = 4_000
+    return {
+        "x": rng.normal(10, 2, n), "k": rng.integers(0, 9, n), "c": rng.choice(["a", "b", "c"], n, p=[0.7, 0.2, 0.1]).tolist(),
+        "p": rng.beta(2, 5, n), "y": rng.integers(0, 2, n), "t": 1.38e9 + rng.uniform(0, 14 * 86_400, n),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def reference(frame):
+    return Reference.fit(frame, task="binary", score="p", threshold=0.5, label="y", time="t")
+
+
+def test_the_windows_add_up_to_the_whole(reference):
+    windows = reference.windows
+    assert windows.counts.sum(axis=0).tolist() == reference.baseline.counts.tolist()
+    assert windows.rows.sum() == reference.baseline.rows
+    assert (windows.starts % 3600 == 0).all() and (np.diff(windows.starts) > 0).all()
+
+
+def test_the_order_of_rows_does_not_matter(frame, reference):
+    order = np.random.default_rng(1).permutation(4_000)
+    shuffled = {name: np.asarray(values)[order] for name, values in frame.items()}
+    again = Reference.fit(shuffled, task="binary", score="p", threshold=0.5, label="y", time="t")
+    assert again.baseline == reference.baseline and again.bins.id == reference.bins.id
+
+
+def test_a_saved_reference_loads_to_the_same_content(reference, tmp_path):
+    reference.save(tmp_path / "r.json")
+    again = Reference.load(tmp_path / "r.json")
+    assert again.id == reference.id
+    assert again.baseline == reference.baseline
+    assert np.array_equal(again.windows.counts, reference.windows.counts)
+    assert again.threshold == 0.5 and again.columns["score"] == "p"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "no JSON"),
+        (lambda text: text.replace('"threshold": 0.5', '"threshold": 0.6'), "damaged"),
+        (lambda text: text.replace('"version": 1', '"version": 9'), "format version 9"),
+        (lambda text: "[]", "no barograph reference"),
+        (lambda text: '{"format": "barograph-reference", "version": 1}', "damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_the_remedy(reference, tmp_path, damage, message):
+    path = tmp_path / "r.json"
+    reference.save(path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ReferenceFileError, match=message):
+        Reference.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ReferenceFileError, match=r"gone\.json"):
+        Reference.load(tmp_path / "gone.json")
+
+
+def test_the_file_holds_no_pickle_and_is_plain_json(reference):
+    content = json.loads(reference.to_json())
+    assert content["format"] == "barograph-reference" and content["environment"]["python"]
+
+
+def test_check_names_each_violation(reference):
+    found = reference.check({"x": 1e9, "k": 2.5, "c": "zzz", "extra": 1})
+    assert {(v.column, v.kind) for v in found} == {("x", "range"), ("k", "grid"), ("c", "category"), ("extra", "extra_column")}
+    found = reference.check([{"x": "12", "k": 1, "c": None}])
+    assert [(v.column, v.kind, v.row) for v in found] == [("x", "type", 0)]
+    assert [v.kind for v in reference.check({"x": 10.0, "c": "a"})] == ["missing_column"]
+    assert reference.check({"x": 10.0, "k": 3, "c": "a"}) == []
+    assert reference.check({"x": math.nan, "k": None, "c": None}) == []
+
+
+def test_check_shortens_what_it_quotes(reference):
+    (violation,) = reference.check({"x": 10.0, "k": 3, "c": "z" * 10_000})
+    assert len(violation.text) < 200 and "10002 characters" in violation.text
+
+
+def test_a_declared_schema_is_kept(frame):
+    schema = Schema((Column("x", "numeric", minimum=0, maximum=40), Column("c", "categorical")))
+    reference = Reference.fit(frame, task="binary", features=schema, score="p")
+    assert reference.schema.features == ("x", "c")
+    assert [v.kind for v in reference.check({"x": 41, "c": "a"})] == ["range"]
+
+
+def test_training_is_profiled_over_the_same_bins(frame):
+    reference = Reference.fit(frame, task="binary", score="p", label="y", time="t", training=frame)
+    assert reference.training.column("x")[0].tolist() == reference.baseline.column("x")[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "rank"}, "task: 'rank'"),
+        ({"task": "binary", "score": "nope"}, r"\['nope'\] are not in the frame"),
+        ({"task": "binary", "features": ["x", "gone"]}, "gone"),
+        ({"task": "binary", "importance": {"zz": 1}}, "importance"),
+        ({"task": "binary", "time": "c"}, "are no time"),
+    ],
+)
+def test_bad_arguments_are_named_with_their_value(frame, options, message):
+    with pytest.raises(ValueError, match=message):
+        Reference.fit(frame, **options)
+
+
+def test_an_empty_frame_is_refused():
+    with pytest.raises(ValueError, match="no rows"):
+        Reference.fit({"x": []}, task="regression")
+
+
+def test_profile_counts_another_frame_by_its_own_answers(frame, reference):
+    assert reference.profile(frame) == reference.baseline
