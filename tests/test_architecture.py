@@ -24,8 +24,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "calibrate": {"scipy"},
     "cli": {"rich", "typer"},
     "console": {"starlette"},
-    "demo": {"fastapi", "httpx", "joblib", "pandas", "pydantic", "rich", "sklearn", "uvicorn"},
-    "integrations.fastapi": {"fastapi", "starlette"},
+    "demo": {"fastapi", "httpx", "joblib", "pandas", "pydantic", "rich", "sklearn", "threadpoolctl", "uvicorn"},
+    "exposition": {"prometheus_client"},
+    "integrations.fastapi": {"prometheus_client", "starlette"},
     "ledger": {"pyarrow"},
     "notify": {"httpx"},
     "serve": {"httpx", "uvicorn"},
@@ -34,7 +35,7 @@ THIRD_PARTY: dict[str, set[str]] = {
 }
 # ... and what only inside a function, when it is called.
 WHEN_CALLED: dict[str, set[str]] = {
-    "exposition": {"prometheus_client"},
+    "cli": {"duckdb", "httpx"},
 }
 # What the serving process pays for with its memory and its start.
 HEAVY = {
@@ -135,25 +136,25 @@ def test_a_file_past_600_lines_becomes_a_folder(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_every_module_says_in_a_docstring_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    code = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(code) or not code.body
 
 
-@pytest.mark.parametrize("measure", MEASURES)
-def test_a_measure_touches_one_source_file(measure: str) -> None:
+def test_a_measure_touches_one_source_file() -> None:
     spelt = {
-        module(path)
+        node.value
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and node.value == measure
+        if module(path) != "drift" and isinstance(node, ast.Constant) and node.value in MEASURES
     }
-    assert spelt == {"drift"}
+    assert spelt <= {"psi"}  # the one that a page shows beside every column
 
 
 def test_an_integration_is_known_to_nothing_but_the_demo() -> None:
     for path in FILES:
         if module(path).split(".")[0] not in ("integrations", "demo"):
-            code = path.read_text("utf-8")
-            assert not re.search(r"(from|import) barograph\.integrations\.\w", code), module(path)
+            imported = r"(from|import) barograph\.integrations|from barograph import .*\bintegrations"
+            assert not re.search(imported, path.read_text("utf-8")), module(path)
 
 
 def test_the_table_of_what_touches_one_file_names_files_that_are_there() -> None:

@@ -30,7 +30,20 @@ def awkward_values(bins):
     edges = bins.edges
     with np.errstate(over="ignore"):
         near = np.concatenate([edges, np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)])
-    special = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e39, -1e39, 5e-324, -5e-324, 2.0**53, 2.0**53 + 2, 1.8e308]
+    special = [
+        0.0,
+        -0.0,
+        math.inf,
+        -math.inf,
+        math.nan,
+        1e39,
+        -1e39,
+        5e-324,
+        -5e-324,
+        2.0**53,
+        2.0**53 + 2,
+        1.8e308,
+    ]
     return np.concatenate([near, special])
 
 
@@ -40,29 +53,48 @@ def test_lookup_equals_the_definition_at_every_edge_and_its_neighbours(values):
     probe = awkward_values(bins)
     for centre in (0.0, sorted(values)[len(values) // 2]):
         slots = Lookup.build([bins], [centre]).index(probe[None, :])[0]
-        assert slots.tolist() == bins.index(probe).tolist() == [slot_by_definition(bins, x) for x in probe.tolist()]
+        assert (
+            slots.tolist()
+            == bins.index(probe).tolist()
+            == [slot_by_definition(bins, x) for x in probe.tolist()]
+        )
 
 
 def test_lookup_equals_search_on_a_million_values_of_many_scales():
     rng = np.random.default_rng(1)
-    columns = [rng.normal(3, 1, 50_000), np.exp(rng.normal(0, 4, 50_000)), rng.integers(-5, 5, 50_000) * 1.0, rng.standard_cauchy(50_000)]
+    columns = [
+        rng.normal(3, 1, 50_000),
+        np.exp(rng.normal(0, 4, 50_000)),
+        rng.integers(-5, 5, 50_000) * 1.0,
+        rng.standard_cauchy(50_000),
+    ]
     bins = [numeric_bins(column) for column in columns]
     lookup = Lookup.build(bins, [float(np.median(column)) for column in columns])
-    matrix = np.stack([rng.permutation(np.concatenate([c, c * 1000, -c, c + rng.normal(0, 1e-9, len(c))])) for c in columns])
+    matrix = np.stack(
+        [rng.permutation(np.concatenate([c, c * 1000, -c, c + rng.normal(0, 1e-9, len(c))])) for c in columns]
+    )
     expected = np.stack([b.index(row) for b, row in zip(bins, matrix, strict=True)])
     assert np.array_equal(lookup.index(matrix), expected)
 
 
 def test_a_lookup_of_wide_bins_uses_wider_entries():
-    wide, narrow = numeric_bins(np.random.default_rng(0).normal(size=5_000), quantiles=512), numeric_bins(np.arange(9.0))
+    wide, narrow = (
+        numeric_bins(np.random.default_rng(0).normal(size=5_000), quantiles=512),
+        numeric_bins(np.arange(9.0)),
+    )
     lookup = Lookup.build([wide, narrow], [0.0, 4.0])
     probe = np.linspace(-6, 12, 4_001)
-    assert np.array_equal(lookup.index(np.stack([probe, probe])), np.stack([wide.index(probe), narrow.index(probe)]))
+    assert np.array_equal(
+        lookup.index(np.stack([probe, probe])), np.stack([wide.index(probe), narrow.index(probe)])
+    )
 
 
 def test_a_nan_never_falls_into_the_top_bin_and_a_finite_giant_does():
     bins = numeric_bins(np.arange(100.0))
-    assert bins.index([math.nan, None, 1e39, 1.7e308, 10**400]).tolist() == [bins.missing] * 2 + [bins.values - 1] * 3
+    assert (
+        bins.index([math.nan, None, 1e39, 1.7e308, 10**400]).tolist()
+        == [bins.missing] * 2 + [bins.values - 1] * 3
+    )
 
 
 def test_infinity_and_text_are_invalid_and_booleans_are_numbers():
@@ -124,7 +156,15 @@ def test_bins_survive_json_bit_by_bit(values):
 def test_categories_are_frozen_and_every_value_has_a_slot():
     bins = category_bins({f"c{i:03}": 1000 - i for i in range(100)})
     slots = bins.index(["c000", "c061", "c062", "c099", "new", None, math.nan, {}, [], "x" * 10_000])
-    assert slots.tolist() == [0, 61, *[bins.other] * 2, bins.unseen, *[bins.missing] * 2, *[bins.invalid] * 2, bins.unseen]
+    assert slots.tolist() == [
+        0,
+        61,
+        *[bins.other] * 2,
+        bins.unseen,
+        *[bins.missing] * 2,
+        *[bins.invalid] * 2,
+        bins.unseen,
+    ]
 
 
 def test_equal_numbers_are_one_category_and_true_is_not_one():

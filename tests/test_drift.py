@@ -49,6 +49,7 @@ def rows_of(counts):
     return np.repeat(np.arange(len(counts)), counts)
 
 
+@settings(deadline=None)
 @given(slots(NUMERIC), slots(NUMERIC))
 def test_numeric_signals_equal_their_definitions_row_by_row(own, live):
     own[1] += 1
@@ -68,6 +69,7 @@ def test_numeric_signals_equal_their_definitions_row_by_row(own, live):
     assert np.isnan(found["U"])
 
 
+@settings(deadline=None)
 @given(slots(NUMERIC), slots(NUMERIC))
 def test_location_is_the_mean_midrank_in_its_own_standard_deviations(own, live):
     own[[1, 4]] += 1
@@ -80,6 +82,7 @@ def test_location_is_the_mean_midrank_in_its_own_standard_deviations(own, live):
     assert signals(column, totals(column, live))["L"] == pytest.approx(expected, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(slots(CATEGORIES), slots(CATEGORIES))
 def test_categorical_signals_equal_their_definitions(own, live):
     own[0] += 1
@@ -123,6 +126,7 @@ def test_a_reference_without_rows_or_of_other_bins_is_refused():
 
 
 @pytest.mark.parametrize("bins", [NUMERIC, CATEGORIES], ids=["numeric", "categorical"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_the_reference_itself_has_hardly_any_drift(bins, data):
     own = data.draw(slots(bins)) + 1
@@ -138,6 +142,7 @@ def test_the_reference_itself_has_hardly_any_drift(bins, data):
         assert np.isnan(value) or value == pytest.approx(0, abs=1e-7)
 
 
+@settings(deadline=None)
 @given(slots(CATEGORIES), slots(CATEGORIES), slots(CATEGORIES))
 def test_totals_add_up_so_that_no_signal_depends_on_the_split_of_counts(own, a, b):
     own[0] += 1
@@ -161,6 +166,7 @@ def test_scores_of_replicas_are_not_averaged_but_their_counts_are_added():
     assert whole < 0.1 * signals(column, totals(column, replicas))["D"].mean()
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)), st.integers(0, 2**32 - 1))
 def test_a_permutation_of_categories_changes_nothing(order, seed):
     rng = np.random.default_rng(seed)
@@ -296,11 +302,12 @@ def test_wasserstein_without_sums_knows_the_reference_s_means():
 
 
 def test_a_wasserstein_of_sums_that_overflowed_is_no_number_and_no_error():
-    column, counts, sums = drawn(np.array([1.0, 2.0, 3.0]), np.array([1e308, 1e308, 1.5]))
+    column, counts, sums = drawn(np.array([1.0, 2.0, 3.0]), np.array([1e9, 1.5]))
+    sums[column.bins.values - 1] = np.inf
     assert not np.isfinite(MEASURES["wasserstein"](column, counts, sums))
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(slots(NUMERIC), slots(NUMERIC))
 def test_measures_stay_within_their_bounds(own, live):
     own[3] += 1

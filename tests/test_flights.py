@@ -51,7 +51,11 @@ def test_rows_come_in_order_of_departure_in_utc(files):
 def test_hour_and_weekday_are_those_of_new_york(files):
     rows = flights.load(files)
     assert rows["hour"].tolist() == [5, 6, 23]
-    assert rows["weekday"].tolist() == [6, 6, 0]  # a Sunday in January, a Monday in July although it is Tuesday in UTC
+    assert rows["weekday"].tolist() == [
+        6,
+        6,
+        0,
+    ]  # a Sunday in January, a Monday in July although it is Tuesday in UTC
 
 
 def test_late_begins_at_15_minutes_and_is_unknown_where_the_flight_never_arrived(files):

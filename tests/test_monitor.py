@@ -27,7 +27,9 @@ GOOD = {"x": 10.0, "k": 3, "c": "a"}
 @pytest.fixture
 def monitor(tmp_path):
     clock = Clock(start=NOW, origin=0.0, speed=1e-9)
-    with Monitor("m", version="1", reference=REFERENCE, directory=tmp_path, clock=clock, strict=True, flush_interval=60) as m:
+    with Monitor(
+        "m", version="1", reference=REFERENCE, directory=tmp_path, clock=clock, strict=True, flush_interval=60
+    ) as m:
         yield m
 
 
@@ -38,7 +40,11 @@ def counts(monitor):
 
 def by_label(monitor, metric, label):
     """A counter's non-zero series by the value of one label."""
-    found = {s.label(label): int(v.counts[0]) for s, v in monitor.snapshot().series.items() if s.metric == metric.name}
+    found = {
+        s.label(label): int(v.counts[0])
+        for s, v in monitor.snapshot().series.items()
+        if s.metric == metric.name
+    }
     return {name: n for name, n in found.items() if n}
 
 
@@ -57,7 +63,11 @@ values = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=st.lists(st.fixed_dictionaries({"x": values, "k": values, "c": values}), min_size=1, max_size=30))
 def test_a_flush_equals_the_definition_for_every_kind_of_value(monitor, rows):
     before = counts(monitor).copy()
@@ -210,7 +220,10 @@ def test_nothing_raises_and_a_failure_is_logged_once(tmp_path, caplog):
 
         columns = property(lambda self: 1 / 0)
 
-    with Monitor("m", reference=REFERENCE, directory=tmp_path, flush_interval=60) as monitor, caplog.at_level(logging.ERROR):
+    with (
+        Monitor("m", reference=REFERENCE, directory=tmp_path, flush_interval=60) as monitor,
+        caplog.at_level(logging.ERROR),
+    ):
         for _ in range(3):
             monitor.record(Rude())
             monitor.record(GOOD)
@@ -310,7 +323,11 @@ def test_an_awaited_answer_is_recorded_when_it_comes(monitor):
 def test_stages_and_requests_are_timed(monitor):
     with monitor.request(), monitor.stage("feature_store"):
         monitor.watch(Model()).predict(ROWS)
-    stages = {s.label("stage"): int(v.counts.sum()) for s, v in monitor.snapshot().series.items() if s.metric == naming.DURATION.name}
+    stages = {
+        s.label("stage"): int(v.counts.sum())
+        for s, v in monitor.snapshot().series.items()
+        if s.metric == naming.DURATION.name
+    }
     assert stages == {"total": 1, "predict": 1, "feature_store": 1}
 
 
@@ -335,7 +352,11 @@ def test_rejecting_raises_before_the_model_sees_the_rows(monitor):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"model": ""}, "model: ''"), ({"artifact": "gone.bin"}, "artifact: cannot read 'gone.bin'"), ({"reference": "gone.json"}, "cannot read 'gone.json'")],
+    [
+        ({"model": ""}, "model: ''"),
+        ({"artifact": "gone.bin"}, "artifact: cannot read 'gone.bin'"),
+        ({"reference": "gone.json"}, "cannot read 'gone.json'"),
+    ],
 )
 def test_wrong_use_is_an_error_at_the_start(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
@@ -351,7 +372,11 @@ def test_two_references_under_one_name_are_never_added(tmp_path):
         a.record(GOOD)
         b.record({"x": 2.0})
         b.flush()
-        found = {s.label("bins"): int(v.counts.sum()) for s, v in a.snapshot().series.items() if s.kind == "columns"}
+        found = {
+            s.label("bins"): int(v.counts.sum())
+            for s, v in a.snapshot().series.items()
+            if s.kind == "columns"
+        }
         assert found == {REFERENCE.bins.id: len(REFERENCE.bins.columns), other.bins.id: 1}
         assert a.total(naming.PREDICTIONS) == 2
 
@@ -372,7 +397,9 @@ def test_a_forked_child_counts_for_itself_and_adds_up(tmp_path):
 
 def test_digests_follow_content(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"model")
-    with Monitor("m", artifact=tmp_path / "a.bin", config={"b": 1, "a": math.pi}, directory=tmp_path / "d") as monitor:
+    with Monitor(
+        "m", artifact=tmp_path / "a.bin", config={"b": 1, "a": math.pi}, directory=tmp_path / "d"
+    ) as monitor:
         info = next(s for s in monitor.snapshot().series if s.metric == naming.MODEL_INFO.name)
     with Monitor("m", artifact=b"model", config={"a": math.pi, "b": 1}, directory=tmp_path / "e") as monitor:
         again = next(s for s in monitor.snapshot().series if s.metric == naming.MODEL_INFO.name)

@@ -17,7 +17,14 @@ numbers = st.one_of(
     st.floats(), st.integers(-(2**60), 2**60), st.booleans(), st.none(), st.sampled_from(["", "7", "x", "é"]), st.just(10**400),
     st.datetimes(), st.just([1]), st.just(1e39),
 )  # fmt: skip
-categories = st.one_of(st.sampled_from(["a", "b", "rare", "new", ""]), st.none(), st.integers(0, 3), st.booleans(), st.floats(), st.just({}))
+categories = st.one_of(
+    st.sampled_from(["a", "b", "rare", "new", ""]),
+    st.none(),
+    st.integers(0, 3),
+    st.booleans(),
+    st.floats(),
+    st.just({}),
+)
 rows = st.lists(st.fixed_dictionaries({"x": numbers, "n": numbers, "c": categories}), max_size=40)
 
 SCHEMA = Schema((Column("x", "numeric"), Column("n", "integer"), Column("c", "categorical")))
@@ -63,7 +70,11 @@ def test_any_split_equals_the_whole(batch, cut):
 def test_the_table_way_and_the_search_way_give_the_same_profile():
     rng = np.random.default_rng(2)
     n = 40_000
-    frame = {"x": np.where(rng.random(n) < 0.1, math.nan, rng.normal(2, 3, n)), "n": rng.integers(0, 15, n), "c": rng.choice(["a", "b", "zz"], n)}
+    frame = {
+        "x": np.where(rng.random(n) < 0.1, math.nan, rng.normal(2, 3, n)),
+        "n": rng.integers(0, 15, n),
+        "c": rng.choice(["a", "b", "zz"], n),
+    }
     whole = COUNTER.profile(frame)
     parts = [COUNTER.profile({k: v[i : i + 999] for k, v in frame.items()}) for i in range(0, n, 999)]
     assert sum(parts[1:], parts[0]) == whole

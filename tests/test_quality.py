@@ -1,7 +1,7 @@
 """Shares of faulty values, from counts."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barograph.bins import CategoryBins, NumericBins
@@ -10,6 +10,7 @@ from barograph.quality import faults, violation_shares
 NUMERIC = NumericBins(np.array([-1.0, 0.0, 1.0]), low=-1.0, high=1.0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([-5.0, -0.5, 0.5, 1.0, 7.0, None, "x", float("inf")]), min_size=30, max_size=90)
 )

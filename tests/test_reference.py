@@ -78,7 +78,12 @@ def test_the_file_holds_no_pickle_and_is_plain_json(reference):
 
 def test_check_names_each_violation(reference):
     found = reference.check({"x": 1e9, "k": 2.5, "c": "zzz", "extra": 1})
-    assert {(v.column, v.kind) for v in found} == {("x", "range"), ("k", "grid"), ("c", "category"), ("extra", "extra_column")}
+    assert {(v.column, v.kind) for v in found} == {
+        ("x", "range"),
+        ("k", "grid"),
+        ("c", "category"),
+        ("extra", "extra_column"),
+    }
     found = reference.check([{"x": "12", "k": 1, "c": None}])
     assert [(v.column, v.kind, v.row) for v in found] == [("x", "type", 0)]
     assert [v.kind for v in reference.check({"x": 10.0, "c": "a"})] == ["missing_column"]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barograph import sources
 from barograph.clock import Clock
 from barograph.counters import Series, Snapshot, Vector
 from barograph.sources import MOST_PIECES, Poller, Source, StoredReferences, Target, increments, restarted
@@ -60,7 +61,7 @@ clocks = st.floats(1e9, 2e9)
 gaps = st.one_of(st.floats(0.001, 300), st.floats(1, 2 * DAY), st.floats(DAY, 2000 * DAY))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60)
 @given(clocks, gaps, grown_values, grown_values)
 def test_shares_of_a_gap_sum_exactly_to_the_whole(
     clock: float, gap: float, before: list[int], grown: list[int]
@@ -78,7 +79,7 @@ def test_shares_of_a_gap_sum_exactly_to_the_whole(
 
 
 @settings(deadline=None, max_examples=30)
-@given(clocks, st.lists(gaps, min_size=1, max_size=6), st.data())
+@given(clocks, st.lists(st.one_of(st.floats(0.001, 200), st.floats(1, HOUR), st.floats(2 * DAY, 3 * DAY)), min_size=1, max_size=6), st.data())
 def test_any_split_of_the_time_sums_to_the_whole(clock: float, split: list[float], data: st.DataObject) -> None:
     values = [0] * 6
     snapshots = [snapshot(clock, values)]
@@ -503,6 +504,36 @@ def test_two_addresses_of_one_process_are_counted_once(service: Service, tiles: 
     assert "the same counters as" in states[1]
     with pytest.raises(ValueError, match=r"targets: .* is there twice"):
         Poller(tiles, [twin, twin])
+
+
+def test_when_one_address_of_a_process_fails_the_other_takes_over(service: Service, tiles: Tiles) -> None:
+    twin = Target(service.target.url.replace("127.0.0.1", "localhost"))
+    poller = Poller(tiles, [service.target, twin])
+    poller.poll()
+    first = next(status.url for status in poller.statuses() if status.up)
+    service.answer = lambda h: f"http://{h.headers['Host']}" == first and reply(h, 500, b"")
+    service.count(60.0, 5)
+    poller.poll()
+    service.count(60.0, 5)
+    poller.poll()
+    assert counted(tiles) == 20
+    service.answer = lambda _: False
+    service.count(60.0, 5)
+    poller.poll()
+    assert counted(tiles) == 25
+
+
+def test_cursors_of_processes_long_gone_are_forgotten(
+    service: Service, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "EPOCHS_KEPT", 2)
+    poller = Poller(tiles, [service.target])
+    for i in range(5):
+        service.count(60.0, 5, epoch=f"n{i}")
+        poller.poll()
+    kept = tiles.connection.execute("SELECT epoch FROM cursors ORDER BY place").fetchall()
+    assert kept == [("n3",), ("n4",)]
+    assert counted(tiles) == 25
 
 
 def test_replicas_of_a_model_add_up(service: Service, other: Service, tiles: Tiles) -> None:

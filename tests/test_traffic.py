@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barograph.naming import DURATION_BUCKETS
@@ -19,6 +19,7 @@ def bucketed(seconds):
     return np.bincount(index, minlength=BUCKETS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-4, 60), min_size=100, max_size=400))
 def test_a_quantile_lies_in_the_bucket_of_the_value_that_it_stands_for(seconds):
     counts = bucketed(seconds)
@@ -75,6 +76,7 @@ def test_a_share_of_too_few_is_no_number():
     assert found[2] == 0.1
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.integers(0, 500)), min_size=6, max_size=6),
     st.integers(1, 6),

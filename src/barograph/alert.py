@@ -152,5 +152,10 @@ def incident(previous: Incident | None, model: str, alerts: Sequence[Alert], now
         return previous
     first, since = urgent[0], min(a.since for a in urgent)
     return Incident(
-        f"{model}-{int(since)}", model, first.condition.version, first.rule.severity, first.condition.text, since
+        f"{model}-{int(since)}",
+        model,
+        first.condition.version,
+        first.rule.severity,
+        first.condition.text,
+        since,
     )

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ MAX_CATEGORIES = 62
 MAX_RARE = 10_000
 LOGIT_SPAN = 16.0
 SENTINEL = -1.0
-_TINY = float(np.finfo(np.float64).tiny)  # a subnormal edge would vanish where a library has set flush-to-zero
+_TINY = float(
+    np.finfo(np.float64).tiny
+)  # a subnormal edge would vanish where a library has set flush-to-zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,7 @@ class NumericBins:
     def labels(self) -> list[str]:
         """One text a slot."""
         cuts = [_number(edge) for edge in self.edges]
-        spans = [f"[{a}, {b})" for a, b in zip(cuts, cuts[1:], strict=False)]
+        spans = [f"[{a}, {b})" for a, b in pairwise(cuts)]
         spans = [f"< {cuts[0]}", *spans, f"≥ {cuts[-1]}"] if cuts else ["any"]
         if _TINY in self.edges:
             spans[int(np.searchsorted(self.edges, 0.0, side="right"))] = "0"
@@ -160,7 +163,7 @@ class CategoryBins:
         """Slot of each value (intp)."""
         if isinstance(values, frames.Coded):
             lookup = np.append(self.index(values.categories), self.missing)
-            return lookup[values.codes]
+            return np.asarray(lookup[values.codes])
         return np.array([self.slot(value) for value in frames.items(values)], dtype=np.intp)
 
     def slot(self, value: Any) -> int:
@@ -282,7 +285,9 @@ def score_bins(points: Iterable[float] = ()) -> NumericBins:
     return NumericBins(np.unique(np.concatenate([steps, [0.0, _TINY, 1.0, high, *points]])), 0.0, high)
 
 
-def category_bins(counts: Mapping[str, int], *, novelty: float = 0.0, reserve: Iterable[str] = ()) -> CategoryBins:
+def category_bins(
+    counts: Mapping[str, int], *, novelty: float = 0.0, reserve: Iterable[str] = ()
+) -> CategoryBins:
     """Draw bins from the reference's categories and how often each occurred.
 
     `novelty` is the share of values in its last quarter that its first three quarters had not; above 1 %, or with more
@@ -297,7 +302,9 @@ def category_bins(counts: Mapping[str, int], *, novelty: float = 0.0, reserve: I
 
 def hash64(text: str) -> int:
     """64-bit hash of a text, the same on every machine and in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
 
 
 def _range(least: float, most: float, minimum: float | None, maximum: float | None) -> tuple[float, float]:
@@ -305,7 +312,9 @@ def _range(least: float, most: float, minimum: float | None, maximum: float | No
     low = least - width if minimum is None else float(minimum)
     high = most + width if maximum is None else float(maximum)
     biggest = np.finfo(np.float64).max / 2
-    return float(np.clip(low, -biggest, biggest)), float(np.nextafter(np.clip(high, -biggest, biggest), math.inf))
+    return float(np.clip(low, -biggest, biggest)), float(
+        np.nextafter(np.clip(high, -biggest, biggest), math.inf)
+    )
 
 
 def _cuts(data: np.ndarray, bins: int) -> np.ndarray:
@@ -342,7 +351,9 @@ def _rungs(side: np.ndarray, least: float, most: float) -> np.ndarray:
         below = side[0] * 2.0 ** -np.arange(1, 11)
         between = np.geomspace(side[-1], most, 7)[1:] if side[-1] < most else np.empty(0)
         return np.concatenate([below, between, _doublings(most, 1)])
-    return np.concatenate([least * 4.0 ** -np.arange(1, 6), np.geomspace(least, most, 12), _doublings(most, 2)])
+    return np.concatenate(
+        [least * 4.0 ** -np.arange(1, 6), np.geomspace(least, most, 12), _doublings(most, 2)]
+    )
 
 
 def _doublings(most: float, step: int) -> np.ndarray:
@@ -355,7 +366,7 @@ def _equal_mass(counts: np.ndarray) -> np.ndarray:
     if not total:
         return np.zeros(len(counts), dtype=np.intp)
     middle = (np.cumsum(counts) - counts / 2) / total
-    return np.minimum((middle * CELLS).astype(np.intp), CELLS - 1)
+    return np.asarray(np.minimum((middle * CELLS).astype(np.intp), CELLS - 1))
 
 
 def _lookup(categories: tuple[str, ...]) -> dict[Any, int]:

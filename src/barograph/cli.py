@@ -25,7 +25,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-reference_app = typer.Typer(help="Freeze what normal looks like, look at it, and check rows against it.", no_args_is_help=True)
+reference_app = typer.Typer(
+    help="Freeze what normal looks like, look at it, and check rows against it.", no_args_is_help=True
+)
 app.add_typer(reference_app, name="reference")
 out, err = Console(), Console(stderr=True)
 
@@ -50,11 +52,18 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def demo(
     name: Annotated[str, typer.Argument(help="Which demo: flights.")] = "flights",
     speed: Annotated[float, typer.Option(help="How many times as fast as real time (at most 240).")] = 60.0,
-    incident: Annotated[str, typer.Option(help="The fault to inject after about a minute, or none.")] = "unit-change",
+    incident: Annotated[
+        str, typer.Option(help="The fault to inject after about a minute, or none.")
+    ] = "unit-change",
     port: Annotated[int, typer.Option(help="The console's port; the service takes the next one.")] = 8700,
     headless: Annotated[bool, typer.Option("--headless", help="Open no browser.")] = False,
-    duration: Annotated[float | None, typer.Option(help="Seconds after which it ends; else Ctrl-C does.")] = None,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Keep model, reference and tiles here; else a temporary folder.")] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Seconds after which it ends; else Ctrl-C does.")
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Keep model, reference and tiles here; else a temporary folder."),
+    ] = None,
 ) -> None:
     """Watch a real model on real flights, and a silent fault in it being caught.
 
@@ -62,13 +71,21 @@ def demo(
     requests, and injects a fault that HTTP dashboards do not see. Everything runs on this machine and ends with Ctrl-C.
     """
     try:
-        from barograph.demo.run import DemoError, run
+        from barograph.demo.processes import DemoError
+        from barograph.demo.run import run
     except ModuleNotFoundError as error:
         _wrong(f'the demo needs {error.name}: pip install "barograph[demo]"')
     if name != "flights":
         _wrong(f"demo {name!r} is not known; flights is")
     try:
-        code = run(speed=speed, incident=incident, port=port, headless=headless, duration=duration, directory=directory)
+        code = run(
+            speed=speed,
+            incident=incident,
+            port=port,
+            headless=headless,
+            duration=duration,
+            directory=directory,
+        )
     except DemoError as error:
         _wrong(str(error))
     raise typer.Exit(code)
@@ -76,8 +93,13 @@ def demo(
 
 @app.command()
 def serve(
-    config: Annotated[Path | None, typer.Option(help="barograph.toml; by default the one in this folder, if there is one.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="A service to read, such as http://127.0.0.1:8701; may be repeated.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="barograph.toml; by default the one in this folder, if there is one.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="A service to read, such as http://127.0.0.1:8701; may be repeated."),
+    ] = None,
     port: Annotated[int | None, typer.Option(help="The console's port (8700).")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
     store: Annotated[str | None, typer.Option(help=f"The file of tiles ({STORE}).")] = None,
@@ -94,7 +116,9 @@ def serve(
     from barograph.serve import ServeError, Server
     from barograph.tiles import TilesFileError
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.INFO if verbose else logging.WARNING)
     try:
@@ -114,7 +138,9 @@ def serve(
 
 
 @app.command()
-def status(store: StoreOption = STORE, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(
+    store: StoreOption = STORE, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
     """Say how every model does. Exit code 1 where one needs action.
 
     Asks the running server; where none runs, reads the file.
@@ -128,7 +154,9 @@ def status(store: StoreOption = STORE, as_json: Annotated[bool, typer.Option("--
         for heading in ("Model", "Version", "Status", "Predictions, 24 h", "Reason"):
             table.add_column(heading, justify="right" if heading.startswith("Pred") else "left")
         for model in document["models"]:
-            table.add_row(model["name"], model["version"], model["status"], f"{model['predictions']:,}", model["reason"])
+            table.add_row(
+                model["name"], model["version"], model["status"], f"{model['predictions']:,}", model["reason"]
+            )
         out.print(table)
     raise typer.Exit(FINDING if document["status"] == "act" else 0)
 
@@ -151,7 +179,9 @@ def event(
             Ledger(tiles).add_event(Event(Clock().now(), CHANGE, model, label))
     else:
         headers = {"authorization": f"Bearer {address.token}"}
-        answer = httpx.post(f"{address.url}/api/events", json={"label": label, "model": model}, headers=headers, timeout=10)
+        answer = httpx.post(
+            f"{address.url}/api/events", json={"label": label, "model": model}, headers=headers, timeout=10
+        )
         if answer.status_code != httpx.codes.ACCEPTED:
             _wrong(answer.json()["error"]["what"])
     out.print(f"Noted: {label}", highlight=False)
@@ -159,21 +189,34 @@ def event(
 
 @reference_app.command("fit")
 def reference_fit(
-    data: Annotated[Path, typer.Argument(help="Parquet or CSV: a labelled, held-out period close to production.")],
+    data: Annotated[
+        Path, typer.Argument(help="Parquet or CSV: a labelled, held-out period close to production.")
+    ],
     task: Annotated[str, typer.Option(help="binary, multiclass, regression or ranking.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The reference's file.")],
     score: Annotated[str | None, typer.Option(help="Column of the score.")] = None,
     prediction: Annotated[str | None, typer.Option(help="Column of the answer.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score from which an answer is positive.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the truth.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column of the time; without it, what is ordinary is learnt live.")] = None,
-    feature: Annotated[list[str] | None, typer.Option(help="A feature; may be repeated. All other columns, if left out.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of the time; without it, what is ordinary is learnt live.")
+    ] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="A feature; may be repeated. All other columns, if left out.")
+    ] = None,
 ) -> None:
     """Freeze what normal looks like into one JSON file."""
     frame = _read(data)
     try:
         reference = Reference.fit(
-            frame, task=task, features=feature or None, score=score, prediction=prediction, threshold=threshold, label=label, time=time
+            frame,
+            task=task,
+            features=feature or None,
+            score=score,
+            prediction=prediction,
+            threshold=threshold,
+            label=label,
+            time=time,
         )
     except ValueError as error:
         _wrong(str(error))
@@ -186,7 +229,10 @@ def reference_show(file: Annotated[Path, typer.Argument(help="A reference's file
     """Say what a reference holds."""
     reference = _load(file)
     out.print(f"[bold]{file}[/bold]  {reference.describe()}", highlight=False)
-    out.print(f"id {reference.id}, bins {reference.bins.id}, made with Python {reference.environment.get('python', '?')}", highlight=False)
+    out.print(
+        f"id {reference.id}, bins {reference.bins.id}, made with Python {reference.environment.get('python', '?')}",
+        highlight=False,
+    )
     table = Table(box=None, pad_edge=False)
     for heading in ("Column", "Kind", "Role", "Slots", "Missing", "Range or categories"):
         table.add_column(heading, justify="right" if heading in ("Slots", "Missing") else "left")
@@ -254,8 +300,8 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         _wrong(f"{str(path)!r} is no file; give a Parquet or CSV file")
     try:
-        relation = duckdb.sql(f"SELECT * FROM '{str(path).replace(chr(39), chr(39) * 2)}'")  # noqa: S608
-        return relation.to_arrow_table()
+        relation = duckdb.sql(f"SELECT * FROM '{str(path).replace(chr(39), chr(39) * 2)}'")
+        return None if relation is None else relation.to_arrow_table()
     except duckdb.Error as error:
         _wrong(f"{path}: {error}")
 

@@ -52,7 +52,9 @@ class Clock:
             speed = float(match["speed"] or 1.0)
             origin = float(match["origin"] or time.time())
         except ValueError as error:
-            raise ValueError(f"clock: cannot read {text!r} ({error}); write wall, or 2013-10-14T13:00:00Z@60") from None
+            raise ValueError(
+                f"clock: cannot read {text!r} ({error}); write wall, or 2013-10-14T13:00:00Z@60"
+            ) from None
         if speed <= 0:
             raise ValueError(f"clock: speed is {speed}; it must be above 0")
         return cls(start=start, origin=origin, speed=speed)

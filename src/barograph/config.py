@@ -92,7 +92,9 @@ def load_text(text: str, origin: str = "the configuration") -> Config:
     models = content.pop("models", {})
     if not isinstance(models, dict):
         raise ConfigError(f"{origin}: models is {models!r}; write [models.NAME] sections")
-    content["models"] = {name: _read(ModelConfig, m, f"{origin}: models.{name}") for name, m in models.items()}
+    content["models"] = {
+        name: _read(ModelConfig, m, f"{origin}: models.{name}") for name, m in models.items()
+    }
     return _read(Config, content, origin)
 
 
@@ -134,9 +136,15 @@ def _read(kind: type[_T], content: Mapping[str, Any], origin: str) -> _T:
 
 
 def _check(key: str, value: Any, kind: str, origin: str) -> None:
-    plain = {"str": str, "int": int, "float": (int, float)}
+    plain: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
     wanted = plain.get(kind.removesuffix(" | None"))
-    if wanted is not None and value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+    if (
+        wanted is not None
+        and value is not None
+        and (not isinstance(value, wanted) or isinstance(value, bool))
+    ):
         raise ConfigError(f"{origin}: {key} is {value!r}; it must be of type {kind}")
-    if key == "limits" and not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value.values()):
+    if key == "limits" and not all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) for v in value.values()
+    ):
         raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")

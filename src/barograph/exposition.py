@@ -63,11 +63,11 @@ class CellMap:
     def of(cls, bins: BinSet, counts: np.ndarray, *, threshold: float | None = None) -> "CellMap":
         """From a model's bins, the reference's counts (int64[bins.size]) and the decision threshold of its score."""
         lines: dict[tuple[str, str, str], int] = {}
-        index = []
+        index: list[int] = []
         for name, column in bins.columns.items():
             role = bins.roles[name]
-            for cell in _cells(column, counts[bins.slice(name)], role, threshold):
-                index.append(lines.setdefault((name, role, cell), len(lines)))
+            cells = _cells(column, counts[bins.slice(name)], role, threshold)
+            index.extend(lines.setdefault((name, role, cell), len(lines)) for cell in cells)
         return cls(bins, tuple(lines), np.array(index, dtype=np.intp))
 
     @classmethod
@@ -205,18 +205,17 @@ class _Template:
         """The text."""
         running = np.zeros(len(self.taken) + 1, dtype=np.int64)
         np.cumsum(counts[self.taken], out=running[1:])
-        # The text of a list is the fastest way to the texts of its numbers.
-        whole = repr((running[self.last] - running[self.first]).tolist())[1:-1].split(", ")
+        whole = list(map(str, (running[self.last] - running[self.first]).tolist()))
         real = [_number(value) for value in sums[self.floats].tolist()]
         pieces = self.pieces.copy()
         for where, which, is_real in self.segments:
             pieces[where] = real[which] if is_real else whole[which]
-        return "".join(pieces).lstrip("\n").encode("utf-8", "replace")
+        return "".join(pieces).encode("utf-8", "replace")
 
 
 @dataclass
 class _Lines:
-    """The lines of one family as they are collected: (labels, first, last) of whole numbers, (suffix, labels, place) of others."""
+    """Lines of a family as they are collected: suffix, labels, and (first, last) of a whole number or the place of another."""
 
     whole: list[tuple[str, str, int, int]] = field(default_factory=list)
     real: list[tuple[str, str, int]] = field(default_factory=list)
@@ -248,6 +247,8 @@ class _Draft:
                 self._add_columns(series, counts.start, cells)
         elif series.kind == "histogram":
             self._add_histogram(series, counts, sums)
+        elif series.metric == naming.VIOLATIONS.name:
+            self._add_violations(series.labels, np.arange(counts.start, counts.stop))
         else:
             lines, labels = self.family(series.metric, series.kind), _labels(series.labels)
             for i in range(counts.start, counts.stop):
@@ -274,17 +275,20 @@ class _Draft:
         for (column, role, cell), (first, last) in zip(cells.lines, pairwise(bounds.tolist()), strict=True):
             named = (*series.labels, ("cell", cell), ("column", column), ("role", role))
             lines.whole.append(("", _labels(named), first, last))
-        of_model = tuple(pair for pair in series.labels if pair[0] != "bins")
+        of_model = [pair for pair in series.labels if pair[0] != "bins"]
         for (column, kind), slots in _violating(cells.bins):
-            named = (*of_model, ("column", column), ("kind", kind))
-            self.violating.setdefault(named, []).append(offset + slots)
+            self._add_violations([*of_model, ("column", column), ("kind", kind)], offset + slots)
+
+    def _add_violations(self, labels: Iterable[tuple[str, str]], slots: np.ndarray) -> None:
+        """Violations of a model add up, whatever the bins they were counted over."""
+        self.violating.setdefault(tuple(sorted(labels)), []).append(slots)
 
     def add_violations(self) -> None:
-        """One line for each violation of a model, whatever the bins it was counted over."""
-        for named, slots in self.violating.items():
+        """A line for each violation that has been added."""
+        for labels, slots in self.violating.items():
             start = self.take(np.concatenate(slots))
             lines = self.family(naming.VIOLATIONS.name, naming.VIOLATIONS.type)
-            lines.whole.append(("", _labels(named), start, self.length))
+            lines.whole.append(("", _labels(labels), start, self.length))
 
     def template(self) -> "_Template":
         pieces: list[str] = []
@@ -309,7 +313,9 @@ class _Draft:
                 pieces[start] = _heading(metric, kind) + pieces[start].lstrip("\n")
         first, last = np.array(whole, dtype=np.intp).reshape(-1, 2).T
         taken = np.concatenate([np.zeros(0, dtype=np.intp), *self.taken])
-        return _Template([*pieces, "\n"], taken, first, last, np.array(real, dtype=np.intp), segments)
+        if pieces:
+            pieces = [pieces[0].lstrip("\n"), *pieces[1:], "\n"]
+        return _Template(pieces, taken, first, last, np.array(real, dtype=np.intp), segments)
 
 
 @lru_cache(maxsize=8)
@@ -355,11 +361,11 @@ def with_registry(text: bytes, registry: CollectorRegistry | None = None) -> byt
         registry = REGISTRY
         if any(name in os.environ for name in _MULTIPROCESS):
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     ours = {part.partition(b" ")[0].decode() for part in (b"\n" + text).split(b"\n# TYPE ")[1:]}
     try:
         return text + generate_latest(_Others(registry, ours))
-    except Exception:  # noqa: BLE001 -- a user's collector may raise anything
+    except Exception:  # a user's collector may raise anything
         log.exception("barograph shows only its own metrics: the prometheus_client registry failed")
         return text
 

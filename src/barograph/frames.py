@@ -90,7 +90,9 @@ def _from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Table:
     if matrix.ndim != 2:
         raise ValueError(f"rows: an array of shape {matrix.shape} is not a batch; pass rows x columns")
     if matrix.shape[1] != len(names):
-        raise ValueError(f"rows: the array has {matrix.shape[1]} columns, the schema has {len(names)} features")
+        raise ValueError(
+            f"rows: the array has {matrix.shape[1]} columns, the schema has {len(names)} features"
+        )
     return Table({name: matrix[:, i] for i, name in enumerate(names)}, len(matrix))
 
 
@@ -105,7 +107,9 @@ def _from_rows(rows: Sequence[Any], names: Sequence[str]) -> Table:
 
 
 def _is_column(value: object) -> bool:
-    return (isinstance(value, np.ndarray) and value.ndim == 1) or isinstance(value, (list, tuple, Coded)) or hasattr(value, "to_numpy")
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, (list, tuple, Coded)) or hasattr(value, "to_numpy")
 
 
 def column(values: Any) -> Column:
@@ -171,7 +175,7 @@ def floats(values: Column) -> np.ndarray:
     """
     if isinstance(values, Coded):
         lookup = np.append(floats(values.categories), math.nan)
-        return lookup[values.codes]
+        return np.asarray(lookup[values.codes])
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "fiub":
             return values.astype(np.float64, copy=False)
@@ -210,14 +214,14 @@ def _seconds_of(values: np.ndarray) -> np.ndarray:
 def timestamp(value: datetime | date) -> float:
     """Epoch seconds; a naive time is read as UTC, a date as its midnight."""
     if not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
 
 
 def times(values: Column) -> np.ndarray:
     """A time column as epoch seconds (float64): datetimes, ISO texts, or numbers that already are epoch seconds."""
     if isinstance(values, Coded):
-        return np.append(times(values.categories), math.nan)[values.codes]
+        return np.asarray(np.append(times(values.categories), math.nan)[values.codes])
     items = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind in "OUST" else values
     if isinstance(items, np.ndarray):
         return floats(items)
@@ -251,7 +255,9 @@ def datetime_part(seconds: np.ndarray, part: str, now: np.ndarray | float) -> np
     else:
         days = whole.astype("datetime64[s]").astype("datetime64[D]")
         months = days.astype("datetime64[M]")
-        out[good] = (days - months).astype(np.int64) + 1 if part == "day" else months.astype(np.int64) % 12 + 1
+        out[good] = (
+            (days - months).astype(np.int64) + 1 if part == "day" else months.astype(np.int64) % 12 + 1
+        )
     return out
 
 
@@ -296,7 +302,8 @@ def length(features: Any) -> int:
 
 def items(values: Column) -> Iterable[Any]:
     """The values of a column as Python objects."""
-    return values.tolist() if isinstance(values, np.ndarray) else values
+    found: Iterable[Any] = values.tolist() if isinstance(values, np.ndarray) else values
+    return found
 
 
 def take(values: Column, order: np.ndarray) -> Column:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +77,9 @@ class Ledger:
 
     def judged_until(self, counted: Counted) -> int | None:
         """Where judging goes on (epoch seconds), or None where nothing is judged yet."""
-        found = self._one("SELECT max(finish) FROM judgements WHERE model = ? AND version = ? AND bins = ?", _key(counted))
+        found = self._one(
+            "SELECT max(finish) FROM judgements WHERE model = ? AND version = ? AND bins = ?", _key(counted)
+        )
         return None if found is None else int(found)
 
     def add(self, counted: Counted, history: History) -> None:
@@ -84,7 +87,14 @@ class Ledger:
         if not len(history.starts):
             return
         rows = [
-            (int(history.starts[w]), int(history.ends[w]), signal, history.rows[w], values[w], history.thresholds[signal][w])
+            (
+                int(history.starts[w]),
+                int(history.ends[w]),
+                signal,
+                history.rows[w],
+                values[w],
+                history.thresholds[signal][w],
+            )
             for signal, values in history.values.items()
             for w in range(len(history.starts))
         ]
@@ -124,12 +134,16 @@ class Ledger:
 
     def alerts(self, model: str | None = None, *, since: float | None = None) -> list[Alert]:
         """Pending and firing alerts, and with `since` those resolved after it."""
-        where, values = ["(state IN (?, ?) OR until >= ?)"], [PENDING, FIRING, 9e18 if since is None else since]
+        where, values = (
+            ["(state IN (?, ?) OR until >= ?)"],
+            [PENDING, FIRING, 9e18 if since is None else since],
+        )
         if model is not None:
             where.append("model = ?")
             values.append(model)
         found = self._all(
-            f"SELECT state, since, last, until, condition FROM alerts WHERE {' AND '.join(where)} ORDER BY since", values
+            f"SELECT state, since, last, until, condition FROM alerts WHERE {' AND '.join(where)} ORDER BY since",
+            values,
         )
         return [Alert(Condition(**json.loads(text)), s, a, b, c) for s, a, b, c, text in found]
 
@@ -146,7 +160,14 @@ class Ledger:
                 if after is not None:
                     connection.execute(
                         "INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                        [*after.condition.key, after.state, after.since, after.last, after.until, _condition(after)],
+                        [
+                            *after.condition.key,
+                            after.state,
+                            after.since,
+                            after.last,
+                            after.until,
+                            _condition(after),
+                        ],
                     )
 
     def incidents(self, *, model: str | None = None, since: float = 0.0) -> list[Incident]:
@@ -162,7 +183,9 @@ class Ledger:
         """Put an incident in the place of what it was."""
         with self._tiles.transaction() as connection:
             connection.execute("DELETE FROM incidents WHERE id = ?", [incident.id])
-            connection.execute("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?)", list(asdict(incident).values()))
+            connection.execute(
+                "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?)", list(asdict(incident).values())
+            )
 
     # Events.
 
@@ -186,11 +209,11 @@ class Ledger:
         )
         return [Event(*row) for row in found]
 
-    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._tiles.lock:
             return self._tiles.connection.execute(query, list(values)).fetchall()
 
-    def _one(self, query: str, values: Sequence[object] = ()) -> object:
+    def _one(self, query: str, values: Sequence[object] = ()) -> Any:
         rows = self._all(query, values)
         return rows[0][0] if rows else None
 

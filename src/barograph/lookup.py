@@ -52,7 +52,7 @@ class Lookup:
         unsure = np.flatnonzero(slots.ravel() == self.ambiguous)
         if len(unsure):
             self._resolve(matrix, slots, unsure)
-        return slots
+        return np.asarray(slots)
 
     def _starts(self) -> np.ndarray:
         return (np.arange(len(self.bins), dtype=np.int32) * _KEYS)[:, None]

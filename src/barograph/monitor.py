@@ -139,7 +139,8 @@ class Monitor:
                 return
             if self.reject:
                 self._refuse(features)
-            self._rows.append(Row(_own(features), _own(score), _own(prediction), *rest, self._request.get()))
+            row = (_own(features), _own(score), _own(prediction), *rest, self._request.get())
+            self._rows.append(Row(*row))
         except SchemaViolation:
             raise
         except Exception as error:
@@ -231,9 +232,9 @@ class Monitor:
         )
 
     @property
-    def bins(self) -> BinSet | None:
-        """The frozen bins that this monitor counts over."""
-        return None if self._layout is None else self._layout.bins
+    def bins(self) -> BinSet:
+        """The frozen bins that this monitor counts over: the reference's, or those of a score in 0..1."""
+        return self._layout.bins
 
     def close(self) -> None:
         """Flush, and end the thread. A second close does nothing."""
@@ -283,7 +284,7 @@ class Monitor:
         vector(Series.of(naming.CLOCK, {})).sums[0] = self.clock.now()
         vector(self._of(naming.PREDICTIONS)).counts[0] += counted.rows
         vector(self._of(naming.EMPTY)).counts[0] += counted.empty
-        if counted.counts is not None and counted.sums is not None and self._layout is not None:
+        if counted.counts is not None and counted.sums is not None:
             columns = vector(self._columns)
             columns.counts[:] += counted.counts
             columns.sums[:] += counted.sums
@@ -319,12 +320,11 @@ class Monitor:
         ]
         for series in zero:
             self._counters.vector(series)
-        if self._layout is not None:
-            self._counters.vector(self._columns)
-            for column in self._layout.features:
-                kinds = ["missing_column"] + ["grid"] * (self._layout.schema[column].kind in ("integer", "boolean"))
-                for kind in kinds:
-                    self._counters.vector(self._of(naming.VIOLATIONS, column=column, kind=kind))
+        self._counters.vector(self._columns)
+        for column in self._layout.features:
+            kinds = ["missing_column"] + ["grid"] * (self._layout.schema[column].kind in ("integer", "boolean"))
+            for kind in kinds:
+                self._counters.vector(self._of(naming.VIOLATIONS, column=column, kind=kind))
         self._counters.vector(self._of(naming.MODEL_INFO, **self._info())).sums[0] = 1
         for labels in self._dependencies():
             self._counters.vector(self._of(naming.DEPENDENCY_INFO, **labels)).sums[0] = 1
@@ -335,7 +335,7 @@ class Monitor:
         return {
             "task": "" if reference is None else reference.task,
             "reference": "" if reference is None else reference.id,
-            "bins": "" if self.bins is None else self.bins.id,
+            "bins": self.bins.id,
             "digest": self._digest,
             "config": self._config,
             "framework": next((f"{package} {version}" for package, version in trained.items()), ""),
@@ -350,11 +350,11 @@ class Monitor:
 
     @cached_property
     def _columns(self) -> Series:
-        assert self._layout is not None
-        return self._of(naming.COLUMN_VALUES, size=self._layout.bins.size, bins=self._layout.bins.id)
+        labels = {"model": self.model, "version": self.version, "bins": self.bins.id}
+        return Series.of(naming.COLUMN_VALUES, labels, size=self.bins.size)
 
-    def _of(self, metric: Metric, *, size: int = 1, **labels: str) -> Series:
-        return Series.of(metric, {"model": self.model, "version": self.version, **labels}, size=size)
+    def _of(self, metric: Metric, **labels: str) -> Series:
+        return Series.of(metric, {"model": self.model, "version": self.version, **labels})
 
     def _count(self, metric: Metric, label: str, counts: Mapping[str, int]) -> None:
         for value, n in counts.items():
@@ -511,8 +511,8 @@ def _only(answer: Any) -> Any:
     return answer
 
 
-def _check_name(argument: str, value: str) -> None:
-    if not isinstance(value, str) or not value or len(value) > 200:
+def _check_name(argument: str, value: Any) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
         raise ValueError(f"{argument}: {value!r} is no name; give a text of 1 to 200 characters")
 
 

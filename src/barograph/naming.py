@@ -47,7 +47,9 @@ VIOLATIONS = Metric(
 OVERRIDDEN = Metric(
     "ml_overridden_total", "counter", (*_MODEL, "rule"), "Answers that post-processing changed, by rule."
 )
-BUSINESS = Metric("ml_business_events_total", "counter", ("model", "event"), "Events that stakeholders count.")
+BUSINESS = Metric(
+    "ml_business_events_total", "counter", ("model", "event"), "Events that stakeholders count."
+)
 CLOCK = Metric("ml_monitor_clock_seconds", "gauge_max", (), "The process's clock: injected, else wall time.")
 MODEL_INFO = Metric(
     "ml_model_info",
@@ -87,16 +89,25 @@ WORKERS_UNSHARED = Metric(
     "Workers of this server that do not share counters with this one: totals here are too low.",
 )
 HTTP_REQUESTS = Metric(
-    "http_requests_total", "counter", ("handler", "method", "status"), "HTTP requests by handler, method and class of status."
+    "http_requests_total",
+    "counter",
+    ("handler", "method", "status"),
+    "HTTP requests by handler, method and class of status.",
 )
 HTTP_DURATION = Metric(
-    "http_request_duration_seconds", "histogram", ("handler", "method"), "Seconds from the request's start to its answer's end."
+    "http_request_duration_seconds",
+    "histogram",
+    ("handler", "method"),
+    "Seconds from the request's start to its answer's end.",
 )
 HTTP_IN_PROGRESS = Metric(
     "http_requests_in_progress", "gauge", ("handler", "method"), "HTTP requests being answered now."
 )
 SIGNAL = Metric(
-    "ml_signal", "gauge", (*_MODEL, "column", "signal", "window"), "A signal of a column in the last judged window."
+    "ml_signal",
+    "gauge",
+    (*_MODEL, "column", "signal", "window"),
+    "A signal of a column in the last judged window.",
 )
 SIGNAL_THRESHOLD = Metric(
     "ml_signal_threshold",
@@ -104,7 +115,9 @@ SIGNAL_THRESHOLD = Metric(
     (*_MODEL, "column", "signal", "window"),
     "The level of the signal above which the window is out of the ordinary.",
 )
-ALERT_STATE = Metric("ml_alert_state", "gauge", ("model", "alert", "state"), "1 for the state that an alert is in.")
+ALERT_STATE = Metric(
+    "ml_alert_state", "gauge", ("model", "alert", "state"), "1 for the state that an alert is in."
+)
 EVALUATOR_SUCCESS = Metric(
     "ml_evaluator_last_success_timestamp_seconds", "gauge", (), "When the evaluator last finished a pass."
 )
@@ -166,15 +179,37 @@ class Rule:
 
 _HOURS_2 = 2 * 3600
 
-NO_TRAFFIC = Rule("MLModelNoTraffic", "page", "service", 0, 300, "No predictions where at least 14 were expected.")
+NO_TRAFFIC = Rule(
+    "MLModelNoTraffic", "page", "service", 0, 300, "No predictions where at least 14 were expected."
+)
 ERRORS_HIGH = Rule("MLModelErrors", "page", "service", 120, 600, "Too many predictions fail.")
 SLOW = Rule("MLModelSlow", "page", "service", 300, 600, "Predictions take longer than the owner allows.")
 EMPTY_HIGH = Rule("MLModelEmptyResponses", "page", "output", 0, _HOURS_2, "Too many answers are empty.")
-OUTPUT_SHIFTED = Rule("MLModelOutputShifted", "page", "output", 0, _HOURS_2, "The model's answers are out of the ordinary.")
-INPUT_BROKEN = Rule("MLModelInputBroken", "page", "causes", 0, _HOURS_2, "A feature is grossly wrong: out of range, missing, unseen.")
-FEATURE_SHIFTED = Rule("MLModelFeatureShifted", "ticket", "causes", 0, _HOURS_2, "A feature is out of the ordinary.")
-DEPENDENCY_DIFFERS = Rule("MLModelDependencyDiffers", "ticket", "causes", 0, 0, "A package runs in another version than the model was made with.")
-ROWS_DROPPED = Rule("MLMonitorDroppingRows", "ticket", "causes", 120, 600, "The monitor drops rows that it should count.")
+OUTPUT_SHIFTED = Rule(
+    "MLModelOutputShifted", "page", "output", 0, _HOURS_2, "The model's answers are out of the ordinary."
+)
+INPUT_BROKEN = Rule(
+    "MLModelInputBroken",
+    "page",
+    "causes",
+    0,
+    _HOURS_2,
+    "A feature is grossly wrong: out of range, missing, unseen.",
+)
+FEATURE_SHIFTED = Rule(
+    "MLModelFeatureShifted", "ticket", "causes", 0, _HOURS_2, "A feature is out of the ordinary."
+)
+DEPENDENCY_DIFFERS = Rule(
+    "MLModelDependencyDiffers",
+    "ticket",
+    "causes",
+    0,
+    0,
+    "A package runs in another version than the model was made with.",
+)
+ROWS_DROPPED = Rule(
+    "MLMonitorDroppingRows", "ticket", "causes", 120, 600, "The monitor drops rows that it should count."
+)
 
 RULES: dict[str, Rule] = {r.name: r for r in list(globals().values()) if isinstance(r, Rule)}
 

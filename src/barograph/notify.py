@@ -25,10 +25,10 @@ def send(webhook: WebhookConfig, changes: Sequence[Change], console: str) -> Non
     told = [c for c in changes if c.alert.rule.severity in webhook.severities]
     for model in dict.fromkeys(c.incident.model for c in told):
         mine = [c for c in told if c.incident.model == model]
-        _post(webhook, payload(mine, webhook.url, console))
+        _post(webhook, payload(mine, console))
 
 
-def payload(changes: Sequence[Change], receiver: str, console: str) -> dict[str, Any]:
+def payload(changes: Sequence[Change], console: str) -> dict[str, Any]:
     """The body that Alertmanager would send for these alerts of one model."""
     model = changes[0].incident.model
     alerts = [_alert(c.alert, console) for c in changes]
@@ -50,12 +50,21 @@ def payload(changes: Sequence[Change], receiver: str, console: str) -> dict[str,
 
 def _alert(alert: Alert, console: str) -> dict[str, Any]:
     c = alert.condition
-    labels = {"alertname": c.rule, "model": c.model, "version": c.version, "severity": _SEVERITIES[alert.rule.severity]}
+    labels = {
+        "alertname": c.rule,
+        "model": c.model,
+        "version": c.version,
+        "severity": _SEVERITIES[alert.rule.severity],
+    }
     labels |= {name: value for name, value in (("column", c.column), ("signal", c.signal)) if value}
     return {
         "status": "resolved" if alert.state == RESOLVED else "firing",
         "labels": labels,
-        "annotations": {"summary": f"{c.text}.", "description": alert.rule.help, "dashboard_url": f"{console}/models/{c.model}"},
+        "annotations": {
+            "summary": f"{c.text}.",
+            "description": alert.rule.help,
+            "dashboard_url": f"{console}/models/{c.model}",
+        },
         "startsAt": iso(alert.since),
         "endsAt": NEVER if alert.until is None else iso(alert.until),
         "generatorURL": f"{console}/models/{c.model}",
@@ -73,4 +82,6 @@ def _post(webhook: WebhookConfig, body: dict[str, Any]) -> None:
             return
         except httpx.HTTPError as error:
             problem = str(error)
-    log.error("webhook %s did not take %d alerts: %s", webhook.url.split("?")[0], len(body["alerts"]), problem)
+    log.error(
+        "webhook %s did not take %d alerts: %s", webhook.url.split("?")[0], len(body["alerts"]), problem
+    )

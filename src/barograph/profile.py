@@ -139,7 +139,7 @@ def add(slots: np.ndarray, values: np.ndarray, counts: np.ndarray, sums: np.ndar
 
 def bounded(sums: np.ndarray) -> np.ndarray:
     """Sums that can be added up for ever: one that overflowed must not make all that follow infinite."""
-    return np.clip(sums, -1e250, 1e250)
+    return np.asarray(np.clip(sums, -1e250, 1e250))
 
 
 def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:

@@ -62,7 +62,9 @@ class Reference:
     windows: ReferenceWindows | None = None
     training: Profile | None = None
     threshold: float | None = None
-    columns: Mapping[str, str | None] = field(default_factory=dict)  # score, prediction, label, time: names in the frame
+    columns: Mapping[str, str | None] = field(
+        default_factory=dict
+    )  # score, prediction, label, time: names in the frame
     segments: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -91,7 +93,9 @@ class Reference:
         Without `features` every other column is one, with kinds read off the frame. `training` is the frame that the model
         was trained on; it tells train-serve skew from drift. Without `time`, what is ordinary must be learnt in production.
 
-        >>> reference = Reference.fit({"x": [1.0, 2.0, 3.0], "p": [0.1, 0.4, 0.9]}, task="binary", score="p", threshold=0.5)
+        >>> reference = Reference.fit(
+        ...     {"x": [1.0, 2.0, 3.0], "p": [0.1, 0.4, 0.9]}, task="binary", score="p", threshold=0.5
+        ... )
         >>> list(reference.bins.columns)
         ['x', 'score', 'prediction']
         """
@@ -146,10 +150,10 @@ class Reference:
     def profile(self, frame: Any, *, now: np.ndarray | float = 0.0) -> Profile:
         """Additive counts of another frame over this reference's bins; a score or prediction goes by its name in the frame."""
         data = frames.table(frame, self.schema.features)
-        answers = _answers(
-            data, self.task, *(n if (n := self.columns.get(k)) in data.columns else None for k in ("score", "prediction")),
-            self.threshold,
-        )  # fmt: skip
+        score, prediction = (
+            n if (n := self.columns.get(k)) in data.columns else None for k in (SCORE, PREDICTION)
+        )
+        answers = _answers(data, self.task, score, prediction, self.threshold)
         return self.counter.profile(frames.Table({**data.columns, **answers}, data.rows), now=now)
 
     def check(self, rows: Any) -> list[Violation]:
@@ -163,7 +167,9 @@ class Reference:
         batch = rows if frames.is_batch(rows) or isinstance(rows, frames.Table) else [rows]
         data = frames.table(batch, self.schema.features)
         features = self.schema.features
-        found = [_column_violation(n, "missing_column", "is missing") for n in features if n not in data.columns]
+        found = [
+            _column_violation(n, "missing_column", "is missing") for n in features if n not in data.columns
+        ]
         extra = [n for n in data.columns if n not in self.schema]
         found += [_column_violation(n, "extra_column", "is not in the schema") for n in extra]
         for name in features:
@@ -206,7 +212,9 @@ class Reference:
         stated = content.pop("id", None)
         body = {k: v for k, v in content.items() if k not in ("format", "version")}
         if stated != _digest(body):
-            raise ReferenceFileError(f"reference: {origin} is damaged, its content is not what its id says; {remedy}")
+            raise ReferenceFileError(
+                f"reference: {origin} is damaged, its content is not what its id says; {remedy}"
+            )
         try:
             return cls._from_content(body)
         except (KeyError, TypeError, ValueError, zlib.error) as error:
@@ -214,7 +222,9 @@ class Reference:
 
     def to_json(self) -> bytes:
         """The content of the file that `save` writes."""
-        return json.dumps({"format": FORMAT, "version": FORMAT_VERSION, "id": self.id, **self._content()}).encode()
+        return json.dumps(
+            {"format": FORMAT, "version": FORMAT_VERSION, "id": self.id, **self._content()}
+        ).encode()
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -330,9 +340,13 @@ def _in_order(data: frames.Table, time: str | None) -> tuple[frames.Table, np.nd
     moments = frames.times(data.columns[time])
     bad = int(np.sum(~np.isfinite(moments)))
     if bad:
-        raise ValueError(f"time: {bad} of {data.rows} values of {time!r} are no time; give datetimes or epoch seconds")
+        raise ValueError(
+            f"time: {bad} of {data.rows} values of {time!r} are no time; give datetimes or epoch seconds"
+        )
     order = np.argsort(moments, kind="stable")
-    return frames.Table({n: frames.take(v, order) for n, v in data.columns.items()}, data.rows), moments[order]
+    return frames.Table({n: frames.take(v, order) for n, v in data.columns.items()}, data.rows), moments[
+        order
+    ]
 
 
 def _now(moments: np.ndarray | None) -> np.ndarray | float:

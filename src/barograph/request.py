@@ -37,7 +37,9 @@ class Pending:
 
     def completes(self, features: Any, *, score: Any, prediction: Any) -> bool:
         """Whether an answer of another kind for the same rows is what is lacking here."""
-        lacking = (self.prediction is None and prediction is not None) or (self.score is None and score is not None)
+        lacking = (self.prediction is None and prediction is not None) or (
+            self.score is None and score is not None
+        )
         return lacking and (features is self.features or _same(features, self.features))
 
 

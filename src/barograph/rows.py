@@ -169,14 +169,14 @@ class RowCounter:
             features = [self._as_dict(layout, row) for row in features]
         self._singles += len(features)
         try:
-            numbers, categories, others = layout.read(features)
-            whole = sum(map(len, features)) == len(features) * len(layout.features)
+            found = layout.read(features)
         except KeyError:
-            whole = False
-        if not whole:
+            found = None
+        if found is None or sum(map(len, features)) != len(features) * len(layout.features):
             self._count_columns(layout, features)
             nothing = dict.fromkeys(layout.features)
-            numbers, categories, others = layout.read([{**nothing, **row} for row in features])
+            found = layout.read([{**nothing, **row} for row in features])
+        numbers, categories, others = found
         self._blocks.append(_packed(numbers, len(layout.numbers)))
         for name, values in zip(layout.categories, categories, strict=True):
             self._add_categories(self._tallies[name], values)

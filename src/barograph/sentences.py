@@ -64,7 +64,9 @@ def _spelled(n: int) -> str:
     return words[n] if n < len(words) else f"{n:,}"
 
 
-def column(name: str, role: str, signal: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None) -> str:
+def column(
+    name: str, signal: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None
+) -> str:
     """What a signal saw in a column: one sentence without a full stop. `counts` (size,) is the window's."""
     say = {"A": _missing, "U": _unseen, "O": _out_of_range}.get(signal)
     if say is not None:
@@ -122,7 +124,12 @@ def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = live / usual
     steady = ratios[(np.abs(usual) > 1e-9) & np.isfinite(ratios)]
-    if len(steady) >= 3 and steady.min() > 0 and (steady.max() / steady.min() < 1.3) and not 0.4 < np.median(steady) < 2.5:
+    if (
+        len(steady) >= 3
+        and steady.min() > 0
+        and (steady.max() / steady.min() < 1.3)
+        and not 0.4 < np.median(steady) < 2.5
+    ):
         factor = float(np.median(steady))
         words = f"{times(factor)} larger" if factor > 1 else f"{times(1 / factor)} smaller"
         return f"{subject} is about {words}: median {number(live[1])}, usual {number(usual[1])}"
@@ -198,19 +205,30 @@ def fleet(statuses: Sequence[str]) -> str:
         return "Nothing to do"
     text = ", ".join(parts)
     if not act:
-        text = text.replace("is worth", "model is worth" if watch == 1 else "is worth").replace("are worth", "models are worth")
-        text = text.replace("sends no", "model sends no").replace("send no", "models send no") if not watch else text
+        text = text.replace("is worth", "model is worth" if watch == 1 else "is worth").replace(
+            "are worth", "models are worth"
+        )
+        text = (
+            text.replace("sends no", "model sends no").replace("send no", "models send no")
+            if not watch
+            else text
+        )
     return text[0].upper() + text[1:]
 
 
-def model(name: str, status: str, alerts: Sequence[Alert], learning: str | None, silence: str | None) -> tuple[str, str]:
+def model(
+    name: str, status: str, alerts: Sequence[Alert], learning: str | None, silence: str | None
+) -> tuple[str, str]:
     """A model's headline and the reason in one line."""
     urgent = firing(alerts)
     if urgent:
         text = urgent[0].condition.text
         more = len({a.condition.column or a.condition.rule for a in urgent}) - 1
         reason = text + (f". {plural(more, 'more change')}" if more > 0 else "")
-        return f"{name}: {text[0].lower() if text.startswith(('Positive', 'No ', 'Empty', 'The ')) else text[0]}{text[1:]}", reason
+        return (
+            f"{name}: {text[0].lower() if text.startswith(('Positive', 'No ', 'Empty', 'The ')) else text[0]}{text[1:]}",
+            reason,
+        )
     if status == "no_data":
         return f"{name} sends no data", silence or "No data received"
     if status == "learning":

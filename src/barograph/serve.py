@@ -24,10 +24,11 @@ from barograph.evaluate import Change, References, evaluate
 from barograph.exposition import render
 from barograph.ledger import Counted, Ledger
 from barograph.sources import Poller, StoredReferences, Target
-from barograph.tiles import MEMORY, Tiles
+from barograph.tiles import Tiles
 
 log = logging.getLogger("barograph")
 
+MEMORY = ":memory:"
 ADDRESS_SUFFIX = ".server.json"
 ROLL_UP_EVERY = 3600  # seconds of the evaluator's clock
 
@@ -96,7 +97,9 @@ class Server:
             self.state, self.clock.now, health=self.health, token=self.token, metrics=self.metrics,
             poll_seconds=max(1.0, min(5.0, interval)),
         )  # fmt: skip
-        settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        settings = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
         self._web = uvicorn.Server(settings)
 
     def run(self) -> None:
@@ -147,7 +150,9 @@ class Server:
             gauge(naming.ALERT_STATE, labels, 1.0)
         for model, versions in self.state.models().items():
             for version in versions:
-                for labels, value, threshold in _last_signals(self, model, version.version, tuple(version.series)):
+                for labels, value, threshold in _last_signals(
+                    self, model, version.version, tuple(version.series)
+                ):
                     gauge(naming.SIGNAL, labels, value)
                     gauge(naming.SIGNAL_THRESHOLD, labels, threshold)
         return render(Snapshot(self.clock.now(), "", 1, series), {})
@@ -180,7 +185,9 @@ class Server:
             json.dump({"url": self.url, "token": self.token, "pid": os.getpid()}, file)
 
 
-def _last_signals(server: Server, model: str, version: str, bins: Sequence[str]) -> list[tuple[dict[str, str], float, float]]:
+def _last_signals(
+    server: Server, model: str, version: str, bins: Sequence[str]
+) -> list[tuple[dict[str, str], float, float]]:
     found = []
     now = server.clock.now()
     for one in bins:
@@ -191,7 +198,13 @@ def _last_signals(server: Server, model: str, version: str, bins: Sequence[str])
         history = server.ledger.history(Counted(model, version, one), now - 86_400, now, len(names))
         for signal, values in history.values.items():
             for i, name in enumerate(names):
-                labels = {"model": model, "version": version, "column": name, "signal": signal, "window": "1h"}
+                labels = {
+                    "model": model,
+                    "version": version,
+                    "column": name,
+                    "signal": signal,
+                    "window": "1h",
+                }
                 value, threshold = values[-1, i], history.thresholds[signal][-1, i]
                 if value == value and threshold == threshold:
                     found.append((labels, float(value), float(threshold)))
@@ -216,9 +229,11 @@ def _bind(host: str, port: int) -> socket.socket:
         found.listen(128)
     except OSError as error:
         found.close()
-        raise ServeError(f"--port: cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from None
+        raise ServeError(
+            f"--port: cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
+        ) from None
     return found
 
 
 def _printable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -213,11 +213,12 @@ class Cursors:
         with self._tiles.transaction() as connection:
             connection.execute("DELETE FROM cursors WHERE epoch = ?", [snapshot.epoch])
             connection.execute("INSERT INTO cursors VALUES (?, ?, ?, ?, ?)", row)
-            connection.execute(
-                "DELETE FROM cursors WHERE target = ? AND place NOT IN "
-                "(SELECT place FROM cursors WHERE target = ? ORDER BY place DESC LIMIT ?)",
-                [target, target, EPOCHS_KEPT],
-            )
+            if snapshot.epoch != self._epochs.get(target):
+                connection.execute(
+                    "DELETE FROM cursors WHERE target = ? AND place NOT IN "
+                    "(SELECT place FROM cursors WHERE target = ? ORDER BY place DESC LIMIT ?)",
+                    [target, target, EPOCHS_KEPT],
+                )
 
     def settle(self, target: str, snapshot: Snapshot) -> None:
         """Remember what is now stored."""
@@ -320,7 +321,7 @@ class Poller:
     async def _follow_all(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         ready.set()
-        async with _client() as client:
+        async with _client(self.targets) as client:
             tasks = [asyncio.create_task(self._follow(client, target)) for target in self.targets]
             await self._stop.wait()
             for task in tasks:
@@ -336,7 +337,7 @@ class Poller:
             await asyncio.sleep(max(0.0, due - now()))
 
     async def _visit_all(self) -> None:
-        async with _client() as client:
+        async with _client(self.targets) as client:
             await asyncio.gather(*(self._visit(client, target) for target in self.targets))
 
     async def _visit(self, client: httpx.AsyncClient, target: Target) -> None:
@@ -461,7 +462,7 @@ class Poller:
             ) from None
 
 
-def _client() -> httpx.AsyncClient:
+def _client(targets: Sequence[Target]) -> httpx.AsyncClient:
     """Follows no redirect, so that a token goes nowhere else; asks for plain bytes, so that none unpack to gigabytes.
 
     A connection is not kept: a server may close an idle one just as it is used again.
@@ -470,6 +471,7 @@ def _client() -> httpx.AsyncClient:
         headers={"Accept-Encoding": "identity", "Cache-Control": "no-cache", "User-Agent": "barograph"},
         limits=httpx.Limits(max_keepalive_connections=0),
         timeout=None,
+        verify=any(target.url.startswith("https:") for target in targets),  # else certificates are read for nothing
         follow_redirects=False,
         trust_env=False,
     )

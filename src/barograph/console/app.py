@@ -50,7 +50,13 @@ class Health:
 
 
 def create(
-    state: State, now: Callable[[], float], *, health: Health, token: str, metrics: Callable[[], bytes], poll_seconds: float = 5.0
+    state: State,
+    now: Callable[[], float],
+    *,
+    health: Health,
+    token: str,
+    metrics: Callable[[], bytes],
+    poll_seconds: float = 5.0,
 ) -> ASGIApp:
     """The ASGI application. `now` is the evaluator's clock; `poll_seconds` is how often a page asks again."""
 
@@ -60,7 +66,9 @@ def create(
             try:
                 found = await asyncio.to_thread(make, request, span)
             except KeyError as error:
-                raise HTTPException(404, f"{error.args[0]!r} is not known here; GET /api/fleet lists what is") from None
+                raise HTTPException(
+                    404, f"{error.args[0]!r} is not known here; GET /api/fleet lists what is"
+                ) from None
             return _json(request, {**found, "poll_seconds": poll_seconds})
 
         return answer
@@ -76,7 +84,9 @@ def create(
             raise HTTPException(422, f"label: {label!r}; give a text of 1 to 200 characters")
         model = body.get("model")
         if model is not None and model not in state.models():
-            raise HTTPException(422, f"model: {model!r} is not known here; leave it out for an event of all models")
+            raise HTTPException(
+                422, f"model: {model!r} is not known here; leave it out for an event of all models"
+            )
         await asyncio.to_thread(state.ledger.add_event, Event(now(), CHANGE, model, label))
         return JSONResponse({"accepted": True}, status_code=202)
 
@@ -87,7 +97,9 @@ def create(
         return Response("healthy\n")
 
     async def own_metrics(_: Request) -> Response:
-        return Response(await asyncio.to_thread(metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            await asyncio.to_thread(metrics), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
     static = Path(str(resources.files("barograph.console") / "static"))
 
@@ -95,20 +107,30 @@ def create(
         return FileResponse(static / "index.html", headers={"cache-control": "no-cache"})
 
     routes = [
-        Route("/api/fleet", document(lambda r, s: pages.fleet(state, s))),
-        Route("/api/models/{name}", document(lambda r, s: pages.model(state, r.path_params["name"], s, _version(r)))),
+        Route("/api/fleet", document(lambda _, s: pages.fleet(state, s))),
+        Route(
+            "/api/models/{name}",
+            document(lambda r, s: pages.model(state, r.path_params["name"], s, _version(r))),
+        ),
         Route(
             "/api/models/{name}/columns/{column}",
-            document(lambda r, s: pages.column(state, r.path_params["name"], r.path_params["column"], s, _version(r))),
+            document(
+                lambda r, s: pages.column(
+                    state, r.path_params["name"], r.path_params["column"], s, _version(r)
+                )
+            ),
         ),
-        Route("/api/incidents", document(lambda r, s: pages.incidents(state, s))),
+        Route("/api/incidents", document(lambda _, s: pages.incidents(state, s))),
         Route("/api/events", event, methods=["POST"]),
         Route("/api/openapi.json", _openapi),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/metrics", own_metrics),
         Mount("/static", StaticFiles(directory=static)),
-        *(Route(path, page) for path in ("/", "/incidents", "/models/{name}", "/models/{name}/columns/{column}")),
+        *(
+            Route(path, page)
+            for path in ("/", "/incidents", "/models/{name}", "/models/{name}/columns/{column}")
+        ),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     return _Secured(app)
@@ -148,7 +170,10 @@ def _json(request: Request, document: dict[str, Any]) -> Response:
 def _authorise(request: Request, token: str) -> None:
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), token.encode()):
-        raise HTTPException(401, "writing needs the token; it lies in the file beside the store, or in the variable that you named")
+        raise HTTPException(
+            401,
+            "writing needs the token; it lies in the file beside the store, or in the variable that you named",
+        )
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -170,13 +195,17 @@ async def _body(request: Request) -> dict[str, Any]:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what, _, remedy = str(error.detail).partition("; ")
-    return JSONResponse({"error": {"what": what, "remedy": remedy}}, status_code=error.status_code, headers=error.headers)
+    return JSONResponse(
+        {"error": {"what": what, "remedy": remedy}}, status_code=error.status_code, headers=error.headers
+    )
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     log.error("%s failed", request.url.path, exc_info=error)
     what = "the evaluator could not make this page"
-    return JSONResponse({"error": {"what": what, "remedy": "see its log; what is stored is unaffected"}}, status_code=500)
+    return JSONResponse(
+        {"error": {"what": what, "remedy": "see its log; what is stored is unaffected"}}, status_code=500
+    )
 
 
 async def _openapi(_: Request) -> Response:
@@ -185,14 +214,27 @@ async def _openapi(_: Request) -> Response:
 
 def openapi() -> dict[str, Any]:
     """What the API offers, as OpenAPI 3.1."""
-    span = {"name": "range", "in": "query", "schema": {"type": "string", "enum": list(RANGES), "default": "24h"}}
-    version = {"name": "version", "in": "query", "schema": {"type": "string"}, "description": "a version of the model; the one that answers, if left out"}
+    span = {
+        "name": "range",
+        "in": "query",
+        "schema": {"type": "string", "enum": list(RANGES), "default": "24h"},
+    }
+    version = {
+        "name": "version",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "a version of the model; the one that answers, if left out",
+    }
 
     def part(name: str) -> dict[str, Any]:
         return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
     def read(summary: str, *parameters: dict[str, Any]) -> dict[str, Any]:
-        found = {"200": {"description": "found"}, "304": {"description": "as when last asked (ETag)"}, "404": {"description": "not known"}}
+        found = {
+            "200": {"description": "found"},
+            "304": {"description": "as when last asked (ETag)"},
+            "404": {"description": "not known"},
+        }
         return {"get": {"summary": summary, "parameters": list(parameters), "responses": found}}
 
     event = {"label": {"type": "string", "maxLength": 200}, "model": {"type": ["string", "null"]}}
@@ -200,7 +242,13 @@ def openapi() -> dict[str, Any]:
         "post": {
             "summary": "Tell of a change: a deployment of another service, a campaign",
             "security": [{"token": []}],
-            "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": event, "required": ["label"]}}}},
+            "requestBody": {
+                "content": {
+                    "application/json": {
+                        "schema": {"type": "object", "properties": event, "required": ["label"]}
+                    }
+                }
+            },
             "responses": {"202": {"description": "stored"}, "401": {"description": "no token"}},
         }
     }
@@ -212,8 +260,12 @@ def openapi() -> dict[str, Any]:
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "paths": {
             "/api/fleet": read("Every model in a row, the most urgent first", span),
-            "/api/models/{name}": read("A model: service, output, outcomes, causes", part("name"), span, version),
-            "/api/models/{name}/columns/{column}": read("A column, live against reference", part("name"), part("column"), span, version),
+            "/api/models/{name}": read(
+                "A model: service, output, outcomes, causes", part("name"), span, version
+            ),
+            "/api/models/{name}/columns/{column}": read(
+                "A column, live against reference", part("name"), part("column"), span, version
+            ),
             "/api/incidents": read("Open incidents, and those of the last 30 days"),
             "/api/events": write,
         },

@@ -144,14 +144,16 @@ def distribution(column: Column, cells: int = CELLS_OF_CHART) -> dict[str, Any]:
 def _bars(bins: CategoryBins, reference: np.ndarray, live: np.ndarray) -> dict[str, Any]:
     shares = [counts / max(counts.sum(), 1) for counts in (reference, live)]
     largest = np.maximum(*shares)
-    shown = [slot for slot in np.argsort(-largest, kind="stable").tolist() if largest[slot] > 0][:TOP_CATEGORIES]
+    shown = [slot for slot in np.argsort(-largest, kind="stable").tolist() if largest[slot] > 0][
+        :TOP_CATEGORIES
+    ]
     labels = bins.labels()
     rest = [1 - sum(float(s[slot]) for slot in shown) for s in shares]
     names = [labels[slot][:40] for slot in shown]
     columns = [[float(s[slot]) for slot in shown] for s in shares]
     if max(rest) > 1e-9:
         names.append("all others")
-        columns = [values + [max(r, 0.0)] for values, r in zip(columns, rest, strict=True)]
+        columns = [[*values, max(r, 0.0)] for values, r in zip(columns, rest, strict=True)]
     return {
         "kind": "categorical", "scale": "linear", "edges": None, "labels": names,
         "reference": listed(np.array(columns[0]), 4), "live": listed(np.array(columns[1]), 4), "note": "Share of rows",
@@ -169,7 +171,7 @@ def _axis(bins: NumericBins, reference: np.ndarray, live: np.ndarray, cells: int
         low, high = 0.0, 1.0
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    if low > 0 and high / low > _RATIO_OF_LOG:
+    if low > 0 and high > low * _RATIO_OF_LOG:
         return np.geomspace(low, high, cells + 1), True
     return np.linspace(low, high, cells + 1), False
 
@@ -185,8 +187,10 @@ def _resampled(bins: NumericBins, counts: np.ndarray, edges: np.ndarray) -> np.n
     left, right = (np.clip(side, edges[0], edges[-1]) for side in (left, right))
     cumulative = np.concatenate([[0.0], np.cumsum(values)])
     points = np.concatenate([left[:1], right])
-    points = np.maximum.accumulate(points + np.arange(len(points)) * 1e-12 * max(abs(edges[-1] - edges[0]), 1e-300))
-    return np.diff(np.interp(edges, points, cumulative)) / total
+    points = np.maximum.accumulate(
+        points + np.arange(len(points)) * 1e-12 * max(abs(edges[-1] - edges[0]), 1e-300)
+    )
+    return np.asarray(np.diff(np.interp(edges, points, cumulative)) / total)
 
 
 def page(view: View, name: str, alerts: Sequence[Alert]) -> dict[str, Any]:
@@ -239,7 +243,11 @@ def _lede(column: Column) -> str:
         if rank is not None:
             place = places[rank] if rank < 3 else f"number {rank + 1} by weight"
             kind += f", {place} of {len(order)}"
-    return f"{kind}. Compared with {view.known.reference.describe().split(',')[0]} rows of reference.".replace("rows rows", "rows")
+    return (
+        f"{kind}. Compared with {view.known.reference.describe().split(',')[0]} rows of reference.".replace(
+            "rows rows", "rows"
+        )
+    )
 
 
 def evidence(column: Column) -> list[dict[str, str]]:
@@ -248,7 +256,10 @@ def evidence(column: Column) -> list[dict[str, str]]:
         return []
     found = [{"text": "Began", "value": column.since or ""}]
     if isinstance(column.bins, NumericBins) and column.counts[: column.bins.values].sum():
-        live, usual = (quantile(column.bins, c, np.array([0.25, 0.5, 0.75])) for c in (column.counts, column.reference.counts))
+        live, usual = (
+            quantile(column.bins, c, np.array([0.25, 0.5, 0.75]))
+            for c in (column.counts, column.reference.counts)
+        )
         pairs = [(q, a / b) for q, a, b in zip((25, 50, 75), live, usual, strict=True) if abs(b) > 1e-9]
         if pairs:
             text = ", ".join(f"{sentences.number(r)} at p{q}" for q, r in pairs)
@@ -256,7 +267,12 @@ def evidence(column: Column) -> list[dict[str, str]]:
     psi = float(MEASURES["psi"](column.reference, column.counts))
     found.append({"text": "Distance from the reference", "value": f"PSI {sentences.number(psi)}"})
     here, there = (faults(column.bins, c, minimum=1) for c in (column.counts, column.reference.counts))
-    found.append({"text": "Missing", "value": f"{sentences.share(float(here.missing))}, in the reference {sentences.share(float(there.missing))}"})
+    found.append(
+        {
+            "text": "Missing",
+            "value": f"{sentences.share(float(here.missing))}, in the reference {sentences.share(float(there.missing))}",
+        }
+    )
     if isinstance(column.bins, NumericBins):
         reach = f"{sentences.number(column.bins.low)} to {sentences.number(column.bins.high)}"
         found.append({"text": f"Outside {reach}", "value": sentences.share(float(here.out_of_range))})
@@ -274,13 +290,33 @@ def comparison(column: Column) -> list[dict[str, Any]]:
             quantile(column.bins, c, QUANTILES, s)
             for c, s in ((column.counts, column.sums), (column.reference.counts, column.reference.sums))
         )
-        means = [moments(column.reference, c, s)[0] for c, s in ((column.counts, column.sums), (column.reference.counts, column.reference.sums))]
-        figures = [("p5", usual[0], live[0]), ("Median", usual[2], live[2]), ("Mean", means[1], means[0]), ("p95", usual[4], live[4])]
+        means = [
+            moments(column.bins, c, s)[0]
+            for c, s in ((column.counts, column.sums), (column.reference.counts, column.reference.sums))
+        ]
+        figures = [
+            ("p5", usual[0], live[0]),
+            ("Median", usual[2], live[2]),
+            ("Mean", means[1], means[0]),
+            ("p95", usual[4], live[4]),
+        ]
         table += [_compared(name, float(a), float(b), "value", bool(column.alerts)) for name, a, b in figures]
-        table.append(_compared("Out of range", float(there.out_of_range), float(here.out_of_range), "share", bool(column.alerts)))
+        table.append(
+            _compared(
+                "Out of range",
+                float(there.out_of_range),
+                float(here.out_of_range),
+                "share",
+                bool(column.alerts),
+            )
+        )
     elif here.unseen is not None and there.unseen is not None:
-        table.append(_compared("Unseen", float(there.unseen), float(here.unseen), "share", bool(column.alerts)))
-    table.append(_compared("Missing", float(there.missing), float(here.missing), "share", bool(column.alerts)))
+        table.append(
+            _compared("Unseen", float(there.unseen), float(here.unseen), "share", bool(column.alerts))
+        )
+    table.append(
+        _compared("Missing", float(there.missing), float(here.missing), "share", bool(column.alerts))
+    )
     return table
 
 
@@ -303,12 +339,18 @@ def values(column: Column) -> dict[str, Any]:
     if isinstance(column.bins, CategoryBins):
         labels = column.bins.labels()
         top = np.argsort(-(counts.sum(axis=0) + column.reference.counts), kind="stable")[:3]
-        lines = [line(labels[k], np.where(n >= 10, counts[:, k] / np.maximum(n, 1), np.nan)) for k in top.tolist()]
+        lines = [
+            line(labels[k], np.where(n >= 10, counts[:, k] / np.maximum(n, 1), np.nan)) for k in top.tolist()
+        ]
         return panel("values", "Shares over time", "share", starts, series=lines, n=n.tolist())
     q = response_quantiles(column.bins, counts, sums, (0.1, 0.5, 0.9), minimum=5)
     usual = quantile(column.bins, column.reference.counts, np.array([0.1, 0.5, 0.9]), column.reference.sums)
-    ends = [float(v) for v in (np.nanmin(q), np.nanmax(q), usual[0], usual[2]) if np.isfinite(v)] if np.isfinite(q).any() else []
-    log = bool(ends) and min(ends) > 0 and max(ends) / min(ends) > _RATIO_OF_LOG
+    ends = (
+        [float(v) for v in (np.nanmin(q), np.nanmax(q), usual[0], usual[2]) if np.isfinite(v)]
+        if np.isfinite(q).any()
+        else []
+    )
+    log = bool(ends) and min(ends) > 0 and max(ends) > min(ends) * _RATIO_OF_LOG
     return panel(
         "values", "Values over time", "", starts, series=[line("median", q[:, 1], "live")],
         bands=[{"name": "p10–p90", "lo": listed(q[:, 0]), "hi": listed(q[:, 2])}], n=n.tolist(),
@@ -349,9 +391,13 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
                 "status": status(alarmed),
                 "text": _SAY[signal] + _line(column, signal, float(threshold[last]), owner),
                 "panel": panel(
-                    f"signal-{signal}", SIGNALS[signal].title, SIGNALS[signal].unit, history.starts, value=plain(y[last], 3),
+                    f"signal-{signal}",
+                    SIGNALS[signal].title,
+                    SIGNALS[signal].unit,
+                    history.starts,
+                    value=plain(y[last], 3),
                     series=[line(SIGNALS[signal].title, y), line("limit", threshold, "reference")],
-                ),  # fmt: skip
+                ),
             }
         )
     return found
@@ -376,5 +422,11 @@ def measures(column: Column) -> list[dict[str, Any]]:
     for measure in MEASURES.values():
         value = float(measure(column.reference, column.counts, column.sums))
         if np.isfinite(value):
-            found.append({"name": measure.title, "value": plain(value, 3), "text": measure.definition.split("\n\n")[0].split("\n")[0]})
+            found.append(
+                {
+                    "name": measure.title,
+                    "value": plain(value, 3),
+                    "text": measure.definition.split("\n\n")[0].split("\n")[0],
+                }
+            )
     return found

@@ -47,7 +47,11 @@ def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
     if first["status"] in (OK, LEARNING):
         total = sum(r["predictions"] for r in rows)
         return f"{sentences.plural(len(rows), 'model')} answered {total:,} predictions as usual."
-    healthy = " Its service is healthy, so uptime checks do not notice." if first["service"]["status"] == OK and first["status"] == ACT else ""
+    healthy = (
+        " Its service is healthy, so uptime checks do not notice."
+        if first["service"]["status"] == OK and first["status"] == ACT
+        else ""
+    )
     return f"{first['name']}: {first['reason'].split('. ')[0]}.{healthy}"
 
 
@@ -60,7 +64,13 @@ def _fleet_row(view: View) -> dict[str, Any]:
     seconds = seconds if view.counter(naming.PREDICTIONS, end - seconds, end) else end - start
     calls = view.counter(naming.PREDICTIONS, end - seconds, end)
     failed = view.counter(naming.ERRORS, end - seconds, end)
-    durations = sum((view.tiles.window(s, end - seconds, end).counts for s in view.series(naming.DURATION, stage=naming.TOTAL)), np.zeros(27))
+    durations = sum(
+        (
+            view.tiles.window(s, end - seconds, end).counts
+            for s in view.series(naming.DURATION, stage=naming.TOTAL)
+        ),
+        np.zeros(27),
+    )
     p95 = float(duration_quantiles(np.asarray(durations), np.array([0.95]))[0])
     column_rows = _columns_changed(view, alerts)
     return {
@@ -121,10 +131,16 @@ def _columns_changed(view: View, alerts: Sequence[Alert]) -> dict[str, int]:
 def _key_output(view: View) -> dict[str, Any]:
     empty_rows = view.counter(naming.EMPTY, view.span.start, view.span.end)
     empty = plain(empty_rows / view.rows, 3) if view.rows else None
-    share = panels.last_share(view) if view.known is not None and view.known.reference.task == "binary" else None
+    share = (
+        panels.last_share(view) if view.known is not None and view.known.reference.task == "binary" else None
+    )
     if share is not None:
         label = view.known.reference.columns.get("label") if view.known is not None else None
-        return {"text": f"{sentences.share(share)} {label or 'positive'}", "value": plain(share, 3), "empty": empty}
+        return {
+            "text": f"{sentences.share(share)} {label or 'positive'}",
+            "value": plain(share, 3),
+            "empty": empty,
+        }
     panel = panels.answers(view) or panels.scores(view)
     value = None if panel is None else panel["value"]
     text = "–" if value is None else f"{sentences.number(value)} median"
@@ -138,7 +154,12 @@ def _spark(view: View, state: str) -> dict[str, Any]:
     low, high = panels.usual_positives(view)
     usual = None if low is None or high is None else [plain(low, 3), plain(high, 3)]
     incidents = view.state.ledger.incidents(model=view.version.model, since=view.span.start)
-    return {"t": [int(t) for t in starts], "y": listed(y, 4), "usual": usual, "ribbon": _ribbon(starts, step, incidents, y)}
+    return {
+        "t": [int(t) for t in starts],
+        "y": listed(y, 4),
+        "usual": usual,
+        "ribbon": _ribbon(starts, step, incidents, y),
+    }
 
 
 def _key_series(view: View, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +183,9 @@ def _key_series(view: View, step: int) -> tuple[np.ndarray, np.ndarray]:
 def _ribbon(starts: np.ndarray, step: int, incidents: Sequence[Incident], y: np.ndarray) -> list[str]:
     found = []
     for start, value in zip(starts.tolist(), y.tolist(), strict=True):
-        here = {i.severity for i in incidents if i.since < start + step and (i.until is None or i.until > start)}
+        here = {
+            i.severity for i in incidents if i.since < start + step and (i.until is None or i.until > start)
+        }
         found.append(ACT if "page" in here else WATCH if here else NO_DATA if np.isnan(value) else OK)
     return found
 
@@ -245,7 +268,9 @@ def _causes(rows: Sequence[dict[str, Any]], view: View) -> str:
     if not features:
         return "No reference yet, so features are not compared" if view.known is None else "No features"
     changed = sum(r["status"] in (ACT, WATCH) for r in features)
-    return f"{changed} of {len(features)} features changed" if changed else f"{len(features)} features as usual"
+    return (
+        f"{changed} of {len(features)} features changed" if changed else f"{len(features)} features as usual"
+    )
 
 
 def _reference(view: View) -> dict[str, Any] | None:
@@ -262,7 +287,9 @@ def _reference(view: View) -> dict[str, Any] | None:
     }
 
 
-def column(state: State, name: str, column_name: str, span: Span, version: str | None = None) -> dict[str, Any]:
+def column(
+    state: State, name: str, column_name: str, span: Span, version: str | None = None
+) -> dict[str, Any]:
     """A column of a model."""
     view = state.view(name, span, version)
     alerts = [a for a in state.ledger.alerts(name) if a.condition.version == view.version.version]
@@ -282,13 +309,19 @@ def incidents(state: State, span: Span) -> dict[str, Any]:
     found = []
     for incident in state.ledger.incidents(since=since):
         mine = [a for a in state.ledger.alerts(incident.model, since=since) if _belongs(a, incident)]
-        found.append({**_incident(incident), "alerts": [_alert(a) for a in sorted(mine, key=lambda a: a.urgency)]})
+        found.append(
+            {**_incident(incident), "alerts": [_alert(a) for a in sorted(mine, key=lambda a: a.urgency)]}
+        )
     return tidy({"now": iso(int(span.now)), "incidents": found})  # type: ignore[no-any-return]
 
 
 def _belongs(alert: Alert, incident: Incident) -> bool:
     end = incident.until if incident.until is not None else float("inf")
-    return alert.since <= end and (alert.until is None or alert.until >= incident.since) and alert.state != "pending"
+    return (
+        alert.since <= end
+        and (alert.until is None or alert.until >= incident.since)
+        and alert.state != "pending"
+    )
 
 
 def _incident(incident: Incident) -> dict[str, Any]:
@@ -321,7 +354,16 @@ def events(state: State, span: Span, name: str | None) -> list[dict[str, Any]]:
         label = i.headline if name else i.model
         until = None if i.until is None else iso(i.until)
         level = ACT if i.severity == "page" else WATCH
-        found.append({"t": iso(i.since), "until": until, "kind": "incident", "model": i.model, "label": label, "status": level})
+        found.append(
+            {
+                "t": iso(i.since),
+                "until": until,
+                "kind": "incident",
+                "model": i.model,
+                "label": label,
+                "status": level,
+            }
+        )
     return sorted(found, key=lambda e: str(e["t"]))
 
 

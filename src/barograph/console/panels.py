@@ -67,8 +67,16 @@ def latency(view: View) -> Panel:
     """How long a prediction takes."""
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
     starts, counts, _ = view.over_time(naming.DURATION, step, stage=naming.TOTAL)
-    found = duration_quantiles(counts, np.array([0.5, 0.95])) if counts.shape[1] > 1 else np.full((len(starts), 2), np.nan)
-    whole = duration_quantiles(counts.sum(axis=0), np.array([0.5, 0.95])) if counts.shape[1] > 1 else (np.nan, np.nan)
+    found = (
+        duration_quantiles(counts, np.array([0.5, 0.95]))
+        if counts.shape[1] > 1
+        else np.full((len(starts), 2), np.nan)
+    )
+    whole = (
+        duration_quantiles(counts.sum(axis=0), np.array([0.5, 0.95]))
+        if counts.shape[1] > 1
+        else (np.nan, np.nan)
+    )
     limit = view.state.config.model(view.version.model).limits.get("latency_p95")
     text = f"median {sentences.duration(whole[0])}" if np.isfinite(whole[0]) else "too few requests"
     if limit is not None:
@@ -103,7 +111,9 @@ def stages(view: View) -> Panel:
         starts, counts, sums = view.over_time(naming.DURATION, step, stage=stage)
         if counts.sum():
             n = counts.sum(axis=1)
-            found.append((sums.sum() / n.sum(), stage, np.where(n > 0, sums[:, 0] / np.maximum(n, 1), np.nan)))
+            found.append(
+                (sums.sum() / n.sum(), stage, np.where(n > 0, sums[:, 0] / np.maximum(n, 1), np.nan))
+            )
     found = sorted(found, reverse=True)[:MOST_CLASSES]
     text = f"mean, slowest: {found[0][1]}" if found else "no stage timed"
     return panel(
@@ -141,7 +151,11 @@ def _positives(view: View, bins: NumericBins, starts: np.ndarray, counts: np.nda
     low, high = usual_positives(view)
     share = positive_share(bins, counts, minimum=10)
     now = last_share(view)
-    text = f"of answers, usual {_percent_range(low, high)}" if low is not None and high is not None else "of answers"
+    text = (
+        f"of answers, usual {_percent_range(low, high)}"
+        if low is not None and high is not None
+        else "of answers"
+    )
     band = {"lo": [plain(low)] * len(starts), "hi": [plain(high)] * len(starts)} if low is not None else None
     return panel(
         "answers", "Positive answers", "share", starts, value=plain(now), text=text,
@@ -217,9 +231,21 @@ def checks(view: View) -> list[dict[str, Any]]:
                 out = int(column[bins.outside].sum() + column[bins.invalid])
                 found.append(_check(f"{title} out of range", out, int(column.sum())))
                 if name == PREDICTION and bins.unseen is not None:
-                    found.append(_check("Answer never seen before", int(column[bins.unseen]), int(column.sum())))
-    rules = {s.label("rule") or "": int(view.tiles.window(s, start, end).counts[0]) for s in view.series(naming.OVERRIDDEN)}
-    found.append(_check("Changed by post-processing", sum(rules.values()), view.rows, note=", ".join(sorted(rules)) or None))
+                    found.append(
+                        _check("Answer never seen before", int(column[bins.unseen]), int(column.sum()))
+                    )
+    rules = {
+        s.label("rule") or "": int(view.tiles.window(s, start, end).counts[0])
+        for s in view.series(naming.OVERRIDDEN)
+    }
+    found.append(
+        _check(
+            "Changed by post-processing",
+            sum(rules.values()),
+            view.rows,
+            note=", ".join(sorted(rules)) or None,
+        )
+    )
     return found
 
 

@@ -12,7 +12,8 @@ from barograph import naming
 from barograph.clock import iso
 from barograph.config import Config
 from barograph.counters import Series
-from barograph.evaluate import Deployed, Known, References, by_model, current, deployed
+from barograph.checks import Counters, Deployed
+from barograph.evaluate import Known, References, by_model, current, deployed
 from barograph.ledger import Ledger
 from barograph.naming import Metric
 from barograph.tiles import Tiles
@@ -42,7 +43,11 @@ class Span:
     def step(self, finest: int, rate: float = math.inf) -> int:
         """Seconds a point: as fine as the tiles are, and coarse enough for some 30 rows at `rate` rows a second."""
         for step in STEPS:
-            if step >= finest and (self.end - self.start) / step <= MOST_POINTS and rate * step >= ROWS_A_POINT:
+            if (
+                step >= finest
+                and (self.end - self.start) / step <= MOST_POINTS
+                and rate * step >= ROWS_A_POINT
+            ):
                 return step
         return next(s for s in reversed(STEPS) if (self.end - self.start) / s >= 12)
 
@@ -72,7 +77,7 @@ class State:
         """One model over a span; KeyError where there is none, or not this version."""
         versions = self.models()[name]
         if version is None:
-            return View(self, current(versions, self.tiles, span.now), tuple(versions), span)
+            return View(self, current(versions, Counters(self.tiles, span.now)), tuple(versions), span)
         chosen = {v.version: v for v in versions}[version]
         return View(self, chosen, tuple(versions), span)
 
@@ -123,21 +128,31 @@ class View:
 
     def series(self, metric: Metric, **labels: str) -> list[Series]:
         """Its series of a metric."""
-        return self.tiles.series(metric.name, model=self.version.model, version=self.version.version, **labels)
+        return self.tiles.series(
+            metric.name, model=self.version.model, version=self.version.version, **labels
+        )
 
-    def over_time(self, metric: Metric, step: int, **labels: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def over_time(
+        self, metric: Metric, step: int, **labels: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """starts (T,), counts (T, k) and sums (T, m) of a metric, over its other labels."""
         start, end = self.span.grid(step)
         starts = np.arange(start, end, step)
         found = self.tiles.windows_many(self.series(metric, **labels), start, end, step)
         if not found:
             return starts, np.zeros((len(starts), 1), dtype=np.int64), np.zeros((len(starts), 1))
-        return starts, sum(w.counts for w in found[1:]) + found[0].counts, sum(w.sums for w in found[1:]) + found[0].sums
+        return (
+            starts,
+            sum(w.counts for w in found[1:]) + found[0].counts,
+            sum(w.sums for w in found[1:]) + found[0].sums,
+        )
 
     def column_over_time(self, name: str, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """starts (T,), counts (T, size) and sums (T, size) of one column."""
         assert self.known is not None and self.columns is not None
-        found = self.tiles.windows(self.columns, *self.span.grid(step), step, self.known.reference.bins.slice(name))
+        found = self.tiles.windows(
+            self.columns, *self.span.grid(step), step, self.known.reference.bins.slice(name)
+        )
         return found.starts, found.counts, found.sums
 
     @cached_property
@@ -157,7 +172,10 @@ class View:
 
 def listed(values: np.ndarray, digits: int = 6) -> list[float | None]:
     """An array as JSON: null where it is no finite number."""
-    return [None if not math.isfinite(v) else float(f"{v:.{digits}g}") for v in np.asarray(values, dtype=float).tolist()]
+    return [
+        None if not math.isfinite(v) else float(f"{v:.{digits}g}")
+        for v in np.asarray(values, dtype=float).tolist()
+    ]
 
 
 def plain(value: float | None, digits: int = 6) -> float | None:

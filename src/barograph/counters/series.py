@@ -30,8 +30,7 @@ HIGHEST = frozenset({GAUGE_MAX, INFO})  # the highest over live processes; a pla
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MAGIC = b"BAROSNP1"
-_SIZES = struct.Struct("<8sIQ")  # magic, crc32 of what follows, bytes of it before compression
-_MOST_BYTES = 1 << 30
+_HEAD = struct.Struct("<8sIIQ")  # magic, crc32 of what follows, bytes of the JSON in it, bytes of all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,44 +211,81 @@ class Snapshot:
         return Table.of(self.series) if self.arranged is None else self.arranged
 
     def to_bytes(self) -> bytes:
-        """A compact binary form: a JSON header and little-endian arrays, compressed."""
+        """A compact binary form: a JSON header, and of each array a bitmap and what is not 0, little-endian."""
         table = self.table
-        listed = [[s.metric, s.labels, s.kind, s.counts, s.sums] for s in table.layout.series]
-        fields = {"clock": self.clock, "epoch": self.epoch, "workers": self.workers, "series": listed}
+        counts, sums = _Sparse.of(table.counts, "i"), _Sparse.of(table.sums, "f")
+        fields = {
+            "clock": self.clock,
+            "epoch": self.epoch,
+            "workers": self.workers,
+            "series": [[s.metric, s.labels, s.kind, s.counts, s.sums] for s in table.layout.series],
+            "arrays": [[counts.type, len(counts.values)], [sums.type, len(sums.values)]],
+        }
         header = json.dumps(fields, separators=(",", ":")).encode()
-        arrays = table.counts.astype("<i8").tobytes() + table.sums.astype("<f8").tobytes()
-        body = len(header).to_bytes(8, "little") + header + arrays
-        packed = zlib.compress(body, level=1)
-        return _SIZES.pack(_MAGIC, zlib.crc32(packed), len(body)) + packed
+        body = header + counts.data() + sums.data()
+        return _HEAD.pack(_MAGIC, zlib.crc32(body), len(header), len(body)) + body
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Snapshot":
         """Back from `to_bytes`. Raises SnapshotFormatError (a ValueError) that says what is wrong."""
+        if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+            raise _format_error(f"its {len(data)} bytes do not begin like one")
+        _, crc, start, size = _HEAD.unpack_from(data)
+        body = data[_HEAD.size :]
+        if len(body) != size or zlib.crc32(body) != crc:
+            raise _format_error(f"it is damaged or cut off, at {len(body)} of {size} bytes")
         try:
-            return cls._from_body(_unpacked(data))
-        except SnapshotFormatError:
-            raise
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            return cls._from_body(json.loads(body[:start]), body[start:])
+        except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
             raise _format_error(f"its header cannot be read ({error!r})") from error
 
     @classmethod
-    def _from_body(cls, body: bytes) -> "Snapshot":
-        start = 8 + int.from_bytes(body[:8], "little")
-        header = json.loads(body[8:start])
+    def _from_body(cls, header: Mapping[str, Any], arrays: bytes) -> "Snapshot":
         layout = Layout(tuple(listed(*item) for item in header["series"]))
-        counts, sums = layout.count_starts[-1], layout.sum_starts[-1]
-        if len(body) != start + 8 * (counts + sums):
-            raise _format_error(
-                f"it should hold {counts} counts and {sums} sums in {len(body) - start} bytes"
-            )
+        sizes = layout.count_starts[-1], layout.sum_starts[-1]
+        (count_type, counts), (sum_type, sums) = header["arrays"]
+        middle = -(-sizes[0] // 8) + counts * np.dtype(count_type).itemsize
         table = Table(
             layout,
-            np.frombuffer(body, dtype="<i8", count=counts, offset=start).astype(np.int64),
-            np.frombuffer(body, dtype="<f8", count=sums, offset=start + 8 * counts).astype(np.float64),
+            _Sparse.parse(arrays[:middle], sizes[0], count_type, counts).astype(np.int64),
+            _Sparse.parse(arrays[middle:], sizes[1], sum_type, sums).astype(np.float64),
         )
         return cls(
             float(header["clock"]), str(header["epoch"]), int(header["workers"]), table.vectors(), table
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sparse:
+    """An array as a bitmap of what is not 0, and that, as the narrowest `type` that holds it."""
+
+    type: str
+    bitmap: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, array: np.ndarray, kind: str) -> "_Sparse":
+        """`kind` is i for whole numbers, f for others."""
+        used = array != 0
+        values = array[used]
+        if kind == "f":
+            kept = "<f8"
+        else:
+            most = max(int(values.max(initial=0)), -1 - int(values.min(initial=0)))
+            kept = next(f"<i{width}" for width in (1, 2, 4, 8) if most < 1 << (8 * width - 1))
+        return cls(kept, np.packbits(used), values.astype(kept))
+
+    def data(self) -> bytes:
+        return self.bitmap.tobytes() + self.values.tobytes()
+
+    @staticmethod
+    def parse(data: bytes, size: int, kept: str, used: int) -> np.ndarray:
+        """The array of `size` numbers again."""
+        bits = -(-size // 8)
+        array = np.zeros(size, dtype=kept)
+        where = np.unpackbits(np.frombuffer(data, np.uint8, bits), count=size).astype(bool)
+        array[where] = np.frombuffer(data, kept, used, bits)
+        return array
 
 
 def listed(metric: str, labels: Iterable[Sequence[str]], kind: str, counts: int, sums: int) -> Series:
@@ -257,22 +293,6 @@ def listed(metric: str, labels: Iterable[Sequence[str]], kind: str, counts: int,
     return Series(
         metric, tuple((str(name), str(value)) for name, value in labels), kind, int(counts), int(sums)
     )
-
-
-def _unpacked(data: bytes) -> bytes:
-    if len(data) < _SIZES.size or not data.startswith(_MAGIC):
-        raise _format_error(f"its {len(data)} bytes do not begin like one")
-    _, crc, size = _SIZES.unpack_from(data)
-    packed = data[_SIZES.size :]
-    if zlib.crc32(packed) != crc:
-        raise _format_error("it is damaged or cut off")
-    if size > _MOST_BYTES:
-        raise _format_error(f"it claims to hold {size} bytes")
-    unpacker = zlib.decompressobj()
-    body = unpacker.decompress(packed, size + 1)
-    if len(body) != size:
-        raise _format_error(f"it holds other than the {size} bytes that it states")
-    return body
 
 
 def _format_error(what: str) -> SnapshotFormatError:

@@ -17,7 +17,7 @@ from barograph import Clock
 from barograph.demo import flights
 from barograph.demo import model as artefacts
 from barograph.demo.incidents import Incident
-from barograph.demo.processes import Child, DemoError
+from barograph.demo.processes import Child, ChildError
 from barograph.demo.replay import Traffic, departures, replay
 from barograph.naming import OK
 
@@ -49,7 +49,7 @@ def play(show: Show, duration: float | None) -> None:
     """Send traffic, inject the fault and tell what changes, for `duration` seconds (None: until Ctrl-C).
 
     Raises:
-        DemoError: a process ended.
+        ChildError: a process ended.
     """
     _introduce(show)
     try:
@@ -100,7 +100,7 @@ async def _watch(show: Show) -> None:
     while True:
         for child in show.children:
             if child.ended:
-                raise DemoError(child.report())
+                raise ChildError(child.report())
         await asyncio.sleep(POLL / 2)
 
 

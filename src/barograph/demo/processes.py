@@ -16,7 +16,11 @@ LAST_LINES = 15
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the text says why, and what to do."""
+    """The demo cannot start; the text says why, and what to do."""
+
+
+class ChildError(RuntimeError):
+    """A process of the demo ended, or never answered; the text holds its last lines."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,13 @@ def stop(children: Sequence[Child]) -> None:
 
 
 def wait_until_ready(child: Child, url: str, seconds: float = 60.0) -> None:
-    """Wait until `url` answers 200; DemoError where the process ends first, or time runs out."""
+    """Wait until `url` answers 200; ChildError where the process ends first, or time runs out."""
     limit = time.monotonic() + seconds
     while not answers(url):
         if child.ended:
-            raise DemoError(child.report())
+            raise ChildError(child.report())
         if time.monotonic() > limit:
-            raise DemoError(
+            raise ChildError(
                 f"{child.name} did not answer at {url} within {seconds:.0f} s; look at {child.log}"
             )
         time.sleep(0.1)

@@ -26,7 +26,7 @@ from barograph.demo import model as artefacts
 from barograph.demo.backfill import backfill
 from barograph.demo.incidents import find
 from barograph.demo.live import Show, play
-from barograph.demo.processes import Child, DemoError
+from barograph.demo.processes import Child, ChildError, DemoError
 from barograph.naming import DIRECTORY_VARIABLE
 
 MOST_SPEED = 240.0
@@ -55,10 +55,9 @@ def run(
     without it they go with the demo. `console` takes what it says.
 
     Raises:
-        ValueError: an argument that cannot be.
+        DemoError: an argument that cannot be, a port that is taken, data that is not installed.
     """
-    find(incident)
-    _check(speed, duration)
+    _check(speed, incident, duration)
     out = Console(highlight=False) if console is None else console
     children: list[Child] = []
     try:
@@ -69,8 +68,10 @@ def run(
             if not headless:
                 webbrowser.open(show.pages)
             play(show, duration)
-    except (DemoError, flights.DemoDataMissing, PermissionError) as error:
-        out.print(f"[bold red]demo:[/] {escape(str(error))}", soft_wrap=True)
+    except (PermissionError, flights.DemoDataMissing) as error:
+        raise DemoError(str(error)) from error
+    except ChildError as error:
+        out.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         pass
@@ -78,14 +79,18 @@ def run(
     return 0
 
 
-def _check(speed: float, duration: float | None) -> None:
+def _check(speed: float, incident: str, duration: float | None) -> None:
+    try:
+        find(incident)
+    except ValueError as error:
+        raise DemoError(str(error)) from None
     if not 0 < speed <= MOST_SPEED:
-        raise ValueError(
+        raise DemoError(
             f"speed: {speed:g} is not above 0 and at most {MOST_SPEED:g}, where the console reads the service four times "
             "a second; a faster clock would blur its minutes"
         )
     if duration is not None and not duration >= 0:
-        raise ValueError(f"duration: {duration:g} seconds; it must be 0 or more")
+        raise DemoError(f"duration: {duration:g} seconds; it must be 0 or more")
 
 
 @contextlib.contextmanager

@@ -66,7 +66,7 @@ class Tiles:
     """Time tiles in a DuckDB file, or in memory. Any thread may call any method; one at a time gets in.
 
     `connection` is there for the evaluator's own tables in the same file: use it inside `transaction()`, or hold
-    `lock`.
+    `lock`, and read every result to its end (`fetchall`): DuckDB refuses other work while rows of one are left.
 
     Raises:
         TilesFileError: the file is open in another process, of another format, or holds something else. A file that

@@ -1,53 +1,26 @@
 /** Reads the JSON documents of the API and keeps them fresh. A document once shown is never taken away again. */
 
 import { useEffect, useMemo, useRef, useState } from "./html.js";
-import { rangeOf } from "./router.js";
+import { modelPath, rangeOf } from "./router.js";
 
 const POLL_SECONDS = 5;
 const RETRY_SECONDS = [2, 4, 8, 15, 30];
 const TIMEOUT_SECONDS = 15;
 const REMEMBERED = 24;
 
-/**
- * @typedef {object} Failure
- * @property {"offline" | "refused"} kind no answer at all, or an answer that is an error
- * @property {number} [status] HTTP status
- * @property {string} what what failed
- * @property {string} remedy what to do about it
- *
- * @typedef {object} View
- * @property {any} doc the last good document, or null
- * @property {number | null} at when it was last confirmed, wall clock in epoch milliseconds
- * @property {Failure | null} failure why the last attempt gave nothing
- * @property {number | null} retryAt when the next attempt follows a failure, epoch milliseconds
- */
-
-/** Documents seen lately: going back shows them at once, then refreshes them. @type {Map<string, {doc: any, etag: string | null, at: number}>} */
+/** Documents seen lately, by path: going back shows them at once, then refreshes them. */
 const seen = new Map();
 
-/** The document behind a page. @param {import("./router.js").Route} route @returns {string | null} */
+/** The address of the document behind a page. @param {Route} route @returns {string | null} */
 export function documentPath(route) {
   const query = new URLSearchParams({ range: rangeOf(route) });
-  for (const key of ["to", "version"]) {
-    const value = route.query.get(key);
-    if (value) query.set(key, value);
-  }
-  const part = encodeURIComponent;
-  switch (route.page) {
-    case "fleet":
-      return `/api/fleet?${query}`;
-    case "model":
-      return `/api/models/${part(route.model ?? "")}?${query}`;
-    case "feature":
-      return `/api/models/${part(route.model ?? "")}/columns/${part(route.column ?? "")}?${query}`;
-    case "incidents":
-      return "/api/incidents";
-    default:
-      return null;
-  }
+  for (const key of ["to", "version"]) if (route.query.has(key)) query.set(key, route.query.get(key));
+  if (route.page === "missing") return null;
+  if (route.page === "incidents") return "/api/incidents";
+  return `/api${route.page === "fleet" ? "/fleet" : modelPath(route.model, route.column)}?${query}`;
 }
 
-/** @param {Response} response @returns {Promise<Failure>} */
+/** The reason that an answer gives for being an error. @param {Response} response @returns {Promise<Failure>} */
 async function refusal(response) {
   const body = await response.json().catch(() => null);
   return {
@@ -66,8 +39,6 @@ export class Poller {
     this.onChange = onChange;
     this.failures = 0;
     this.stopped = false;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.timer = undefined;
     const known = seen.get(path);
     this.etag = known?.etag ?? null;
     /** @type {View} */
@@ -104,7 +75,6 @@ export class Poller {
     if (!this.stopped) this.timer = setTimeout(() => this.poll(), pause * 1000);
   }
 
-  /** @param {any} doc @param {string | null} etag */
   accept(doc, etag) {
     this.failures = 0;
     this.etag = etag;
@@ -123,7 +93,6 @@ export class Poller {
     return pause;
   }
 
-  /** @param {View} view */
   show(view) {
     this.view = view;
     if (!this.stopped) this.onChange(view);
@@ -143,7 +112,6 @@ export class Poller {
  */
 export function useDocument(path) {
   const [, redraw] = useState({});
-  /** @type {{current: {page: string, view: View} | null}} */
   const last = useRef(null);
   const poller = useMemo(() => (path ? new Poller(path, () => redraw({})) : null), [path]);
 

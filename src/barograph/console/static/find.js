@@ -6,15 +6,10 @@ import { Dialog } from "./shell.js";
 
 const MOST = 12;
 
-/**
- * @typedef {{name: string, columns: string[]}} Named a model and its columns
- * @typedef {{text: string, sub: string, href: string}} Hit
- */
-
-/** The names that the page at hand knows, until the whole list is here. @returns {Named[]} */
+/** The names that the page at hand knows, until the whole list is here. @returns {Names["models"]} */
 function namesOf(doc, route) {
-  if (route.page === "fleet") return (doc?.models ?? []).map((/** @type {any} */ model) => ({ name: model.name, columns: [] }));
-  const columns = (doc?.causes?.columns ?? doc?.columns ?? []).map((/** @type {any} */ column) => column.name);
+  if (route.page === "fleet") return (doc?.models ?? []).map((model) => ({ name: model.name, columns: [] }));
+  const columns = (doc?.causes?.columns ?? doc?.columns ?? []).map((column) => column.name);
   return route.model ? [{ name: route.model, columns }] : [];
 }
 
@@ -25,10 +20,9 @@ function rank(text, wanted) {
   return at === 0 ? 0 : /[^a-z0-9]/i.test(text[at - 1]) ? 1 : 2;
 }
 
-/** @param {Named[]} names @param {string} query @param {string | undefined} here the model at hand @returns {Hit[]} */
+/** Matches, best first; without a query the models, and the columns of the one at hand. @param {Names["models"]} names */
 export function search(names, query, here) {
   const wanted = query.trim().toLowerCase();
-  /** @type {(Hit & {order: number})[]} */
   const hits = [];
   for (const { name, columns } of names) {
     const modelRank = rank(name, wanted);
@@ -45,7 +39,7 @@ export function search(names, query, here) {
 export function Find({ doc, route, onClose }) {
   const [query, setQuery] = useState("");
   const [chosen, setChosen] = useState(0);
-  const [names, setNames] = useState(/** @type {Named[] | null} */ (null));
+  const [names, setNames] = useState(null);
   useEffect(() => {
     fetch("/api/names")
       .then((response) => (response.ok ? response.json() : null))
@@ -55,19 +49,19 @@ export function Find({ doc, route, onClose }) {
   const hits = useMemo(() => search(names ?? namesOf(doc, route), query, route.model), [names, doc, query]);
   const at = Math.min(chosen, hits.length - 1);
 
-  const open = (/** @type {Hit | undefined} */ hit) => {
+  const open = (hit) => {
     if (!hit) return;
     onClose();
     go(hit.href);
   };
-  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+  const onKeyDown = (event) => {
     if (event.key === "ArrowDown") setChosen(Math.min(hits.length - 1, at + 1));
     else if (event.key === "ArrowUp") setChosen(Math.max(0, at - 1));
     else if (event.key === "Enter") open(hits[at]);
     else return;
     event.preventDefault();
   };
-  const onInput = (/** @type {any} */ event) => {
+  const onInput = (event) => {
     setQuery(event.target.value);
     setChosen(0);
   };

@@ -8,17 +8,11 @@ const HOUR = 3600;
 const DAY = 86400;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** @param {number | null | undefined} value */
-const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const minus = (text) => text.replace("-", "−");
 
-const minus = (/** @type {string} */ text) => text.replace("-", "−");
-
-/**
- * A number with some significant digits, thousands separated, integers exact: 0.0213, 7.1, 412,300.
- * @param {number | null | undefined} value
- */
+/** A number with some significant digits, thousands separated, integers exact: 0.0213, 7.1, 412,300. @param {Value} value */
 export function number(value, digits = 3) {
-  if (!isNumber(value)) return NOTHING;
+  if (!Number.isFinite(value)) return NOTHING;
   const size = Math.abs(value);
   if (size >= 1e15 || (size > 0 && size < 1e-6)) return minus(value.toExponential(digits - 1));
   const rounded = size >= 10 ** digits ? Math.round(value) : Number.isInteger(value) ? value : Number(value.toPrecision(digits));
@@ -28,18 +22,14 @@ export function number(value, digits = 3) {
 /** A number short enough for an axis: 10 k, 1.5 M. @param {number} value */
 export function compact(value) {
   const size = Math.abs(value);
-  for (const [unit, name] of /** @type {[number, string][]} */ ([[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])) {
+  for (const [power, name] of Object.entries({ 12: "T", 9: "G", 6: "M", 3: "k" }).reverse()) {
+    const unit = 10 ** Number(power);
     if (size >= unit) return `${number(Number((value / unit).toPrecision(3)))}${NBSP}${name}`;
   }
   return number(Number(value.toPrecision(6)), 6);
 }
 
-/**
- * The unit in which values of a magnitude are shown, and the factor to it.
- * @param {string | null | undefined} unit the API's unit
- * @param {number} magnitude the largest value shown, in the API's unit
- * @returns {{factor: number, unit: string}}
- */
+/** The unit in which values up to a magnitude are shown. @param {string} unit the API's @param {number} magnitude @returns {Display} */
 export function displayUnit(unit, magnitude) {
   if (unit === "share") return { factor: 100, unit: "%" };
   if (unit === "count" || !unit) return { factor: 1, unit: "" };
@@ -57,50 +47,49 @@ export function percent(value, digits = 3) {
   return minus(String(Number((value * 100).toFixed(size < 1 ? 2 : size < 10 || digits > 2 ? 1 : 0))));
 }
 
-/**
- * A value in display units, without the unit.
- * @param {number | null | undefined} value in the API's unit
- * @param {{factor: number, unit: string}} display
- */
+/** A value of the API in display units, without the unit. @param {Value} value @param {Display} display */
 export function inUnit(value, display, digits = 3) {
-  if (!isNumber(value)) return NOTHING;
+  if (!Number.isFinite(value)) return NOTHING;
   return display.unit === "%" ? percent(value, digits) : number(value * display.factor, digits);
 }
 
-/** A value with its unit: 6.9 %, 38 ms, 7.1 requests/s. @param {number | null | undefined} value */
+/** A value with its unit: 6.9 %, 38 ms, 7.1 requests/s. @param {Value} value */
 export function quantity(value, unit = "") {
-  if (!isNumber(value)) return NOTHING;
+  if (!Number.isFinite(value)) return NOTHING;
   const display = displayUnit(unit, Math.abs(value));
   return inUnit(value, display) + (display.unit && NBSP + display.unit);
 }
 
-/** Space before a percent sign never breaks, wherever the sentence came from. @param {string} text */
-export const unbroken = (text) => text.replace(/(\d) ?%/g, `$1${NBSP}%`);
+/** A sentence whose percent signs stay with their numbers. */
+export const unbroken = (text) => (text ?? "").replace(/(\d) ?%/g, `$1${NBSP}%`);
 
-/** @param {string | null | undefined} iso @returns {number | null} epoch seconds */
+/** A sentence without the marks of names. */
+export const plain = (text) => unbroken(text).replaceAll("`", "");
+
+/** Epoch seconds of an ISO time, or null. @returns {Value} */
 export function seconds(iso) {
   const time = iso ? Date.parse(iso) / 1000 : NaN;
   return Number.isFinite(time) ? time : null;
 }
 
-const date = (/** @type {number} */ time) => new Date(time * 1000);
-const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+const date = (time) => new Date(time * 1000);
+const two = (value) => String(value).padStart(2, "0");
 
-/** 09:47 @param {number} time */
+/** 09:47 */
 export const clock = (time) => `${two(date(time).getUTCHours())}:${two(date(time).getUTCMinutes())}`;
 
-/** 20 Nov @param {number} time */
+/** 20 Nov */
 export const day = (time) => `${date(time).getUTCDate()}${NBSP}${MONTHS[date(time).getUTCMonth()]}`;
 
-/** 20 Nov 2026, 11:00 UTC @param {number} time */
+/** 20 Nov 2026, 11:00 UTC */
 export const fullTime = (time) => `${day(time)} ${date(time).getUTCFullYear()}, ${clock(time)}${NBSP}UTC`;
 
-const sameDay = (/** @type {number} */ a, /** @type {number} */ b) => Math.floor(a / DAY) === Math.floor(b / DAY);
+const sameDay = (a, b) => Math.floor(a / DAY) === Math.floor(b / DAY);
 
-/** 09:47 on the day of `now`, else 19 Nov, 09:47. @param {number} time @param {number} now */
+/** 09:47 on the day of `now`, else 19 Nov, 09:47. */
 export const moment = (time, now) => (sameDay(time, now) ? clock(time) : `${day(time)}, ${clock(time)}`);
 
-/** 09:47–10:12, or 19 Nov, 22:10 – 20 Nov, 01:00. @param {number} from @param {number} to */
+/** 09:47–10:12, or 19 Nov, 22:10 – 20 Nov, 01:00. */
 export function timeSpan(from, to) {
   return sameDay(from, to) ? `${clock(from)}–${clock(to)}` : `${day(from)}, ${clock(from)} – ${day(to)}, ${clock(to)}`;
 }
@@ -115,8 +104,8 @@ export function duration(span) {
   return `${days}${NBSP}${days === 1 ? "day" : "days"}`;
 }
 
-/** One word for a count and its noun: 1 model, 10 models. @param {number} count */
+/** One word for a count and its noun: 1 model, 10 models. */
 export const plural = (count, noun) => `${number(count)}${NBSP}${noun}${count === 1 ? "" : "s"}`;
 
-/** Versions are written as v7.2, also where the version is a bare number. @param {string} version */
+/** Versions are written as v7.2, also where the version is a bare number. */
 export const versionName = (version) => (/^\d/.test(version) ? `v${version}` : version);

@@ -2,9 +2,7 @@
 
 import { useEffect, useRef } from "./html.js";
 
-/** @typedef {{keys: string, does: string}} KeyHelp */
-
-/** What each key does, as the help shows it. @type {KeyHelp[]} */
+/** What each key does, as the help shows it. */
 export const KEYS = [
   { keys: "/", does: "Find a model or a column" },
   { keys: "g f", does: "Go to the fleet" },
@@ -21,7 +19,7 @@ export const KEYS = [
 
 const SEQUENCE_MS = 1200;
 
-function isTyping(/** @type {EventTarget | null} */ target) {
+function isTyping(target) {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName));
 }
 
@@ -35,7 +33,7 @@ export function useKeys(actions) {
   useEffect(() => {
     let first = "";
     let firstAt = 0;
-    const onKey = (/** @type {KeyboardEvent} */ event) => {
+    const onKey = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
       const pair = event.timeStamp - firstAt < SEQUENCE_MS ? `${first} ${event.key}` : "";
@@ -54,8 +52,8 @@ export function useKeys(actions) {
 
 /** Moves the focus along the rows of the page (links marked `data-row`). @param {1 | -1} step */
 export function stepRow(step) {
-  const rows = [...document.querySelectorAll("[data-row]")];
-  const here = document.activeElement ? rows.indexOf(document.activeElement) : -1;
+  const rows = Array.from(document.querySelectorAll("[data-row]"), (row) => /** @type {HTMLElement} */ (row));
+  const here = rows.findIndex((row) => row === document.activeElement);
   const next = here < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, here + step));
-  /** @type {HTMLElement | undefined} */ (rows[next])?.focus();
+  rows[next]?.focus();
 }

@@ -2,16 +2,6 @@
 
 import { useEffect, useState } from "./html.js";
 
-/**
- * @typedef {object} Route
- * @property {"fleet" | "model" | "feature" | "incidents" | "missing"} page
- * @property {string} path
- * @property {string} [model]
- * @property {string} [column]
- * @property {URLSearchParams} query `range`, `to` (end of the window, absent: now), `version`, `view=table`,
- *   `at` (pinned moment, epoch seconds), `id` (an incident), `all` (rows without change too)
- */
-
 export const RANGES = { "1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 d", "30d": "30 d" };
 export const RANGE_SECONDS = { "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800, "30d": 2592000 };
 export const DEFAULT_RANGE = "24h";
@@ -34,7 +24,7 @@ export function parse(url) {
   return { page: "missing", path, query };
 }
 
-function decoded(/** @type {string} */ part) {
+function decoded(part) {
   try {
     return decodeURIComponent(part);
   } catch {
@@ -48,26 +38,26 @@ export function rangeOf(route) {
   return range in RANGES ? range : DEFAULT_RANGE;
 }
 
-function withQuery(/** @type {string} */ path, /** @type {Record<string, string | null>} */ changes) {
+function withQuery(path, changes) {
   const current = new URLSearchParams(location.search);
   const query = new URLSearchParams();
-  for (const key of KEPT) if (current.has(key)) query.set(key, current.get(key) ?? "");
+  for (const key of KEPT) if (current.has(key)) query.set(key, current.get(key));
   for (const [key, value] of Object.entries(changes)) if (value) query.set(key, value);
   return query.size ? `${path}?${query}` : path;
 }
 
-const part = encodeURIComponent;
+/** The path of a model or of one of its columns, on the console and, after /api, in the API. */
+export function modelPath(model, column = "") {
+  const path = `/models/${encodeURIComponent(model)}`;
+  return column ? `${path}/columns/${encodeURIComponent(column)}` : path;
+}
 
 /** Links to the pages; the reader's range and view go along. */
 export const link = {
   fleet: () => withQuery("/", {}),
-  /** @param {string} name @param {string | null} [version] */
-  model: (name, version = null) => withQuery(`/models/${part(name)}`, { version }),
-  /** @param {string} name @param {string} column @param {string | null} [version] */
-  feature: (name, column, version = null) =>
-    withQuery(`/models/${part(name)}/columns/${part(column)}`, { version }),
-  /** @param {string | null} [id] @param {string | null} [model] */
-  incidents: (id = null, model = null) => withQuery("/incidents", { id, model }),
+  model: (name, version = "") => withQuery(modelPath(name), { version }),
+  feature: (name, column, version = "") => withQuery(modelPath(name, column), { version }),
+  incidents: (id = "", model = "") => withQuery("/incidents", { id, model }),
 };
 
 /** @param {string} href @param {{replace?: boolean}} [options] */
@@ -109,7 +99,7 @@ export function useRoute() {
 export function interceptLinks() {
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    const anchor = /** @type {Element} */ (event.target).closest?.("a[href]");
+    const anchor = event.target instanceof Element && event.target.closest("a[href]");
     if (!(anchor instanceof HTMLAnchorElement) || anchor.target || anchor.origin !== location.origin) return;
     if (parse(new URL(anchor.href)).page === "missing") return; // the API and files are for the browser itself
     event.preventDefault();

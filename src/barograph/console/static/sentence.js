@@ -6,7 +6,7 @@ import { html } from "./html.js";
 /** Names that cannot be mistaken for English words. @param {string} name */
 const isUnmistakable = (name) => /[a-z0-9][_-][a-z0-9]/i.test(name);
 
-const escaped = (/** @type {string} */ text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
 /**
  * Splits a sentence at names: those in backticks, and those of `known` that no English word could be.
@@ -23,7 +23,7 @@ export function splitNames(text, known) {
 
 /**
  * A sentence. `models` and `columns` map known names to their addresses; columns are set in monospace.
- * @param {{text: string | null | undefined, models?: Map<string, string>, columns?: Map<string, string>}} props
+ * @param {{text: string | null, models?: Map<string, string>, columns?: Map<string, string>}} props
  */
 export function Sentence({ text, models = new Map(), columns = new Map() }) {
   if (!text) return null;

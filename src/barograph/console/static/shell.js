@@ -1,7 +1,7 @@
 /** What surrounds every page: the top bar and the help. */
 
 import { day, duration, fullTime, seconds, timeSpan } from "./format.js";
-import { html, useEffect, useRef, useState } from "./html.js";
+import { html, useEffect, useRef, useSeconds } from "./html.js";
 import { KEYS } from "./keys.js";
 import { RANGES, link, rangeOf, setQuery } from "./router.js";
 
@@ -45,11 +45,7 @@ function useFiring(doc) {
 
 /** How old what is shown is. */
 function Freshness({ view }) {
-  const [, tick] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => tick((count) => count + 1), 1000);
-    return () => clearInterval(timer);
-  }, []);
+  useSeconds();
   if (!view.at) return html`<span class="fresh"></span>`;
   const age = Math.max(0, (Date.now() - view.at) / 1000);
   const text = age < 3 ? "Updated now" : `Updated ${duration(age)} ago`;
@@ -81,9 +77,9 @@ function Now({ doc, route }) {
 
 /** A modal dialog that closes on Esc and on a click beside it. */
 export function Dialog({ name, onClose, children, className = "" }) {
-  const ref = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const ref = useRef(null);
   useEffect(() => ref.current?.showModal(), []);
-  const onClick = (/** @type {MouseEvent} */ event) => event.target === ref.current && onClose();
+  const onClick = (event) => event.target === ref.current && onClose();
   return html`<dialog ref=${ref} class=${className} aria-label=${name} onClose=${onClose} onClick=${onClick}>
     <div class="dialog-body">${children}</div>
   </dialog>`;

@@ -2,10 +2,8 @@
 
 import { html } from "./html.js";
 
-/** @typedef {import("./types.js").Status} Status */
-
-/** @type {Record<Status, {word: string, tone: "ok" | "warn" | "crit" | "none"}>} */
-export const STATUS = {
+/** @type {Record<Status, {word: string, tone: string}>} */
+const STATUS = {
   ok: { word: "OK", tone: "ok" },
   watch: { word: "Watch", tone: "warn" },
   act: { word: "Act now", tone: "crit" },
@@ -17,29 +15,31 @@ const SHAPES = {
   ok: html`<circle cx="6" cy="6" r="4.5" />`,
   warn: html`<path d="M6 .8 11.6 11H.4Z" />`,
   crit: html`<rect x="1" y="1" width="10" height="10" rx="1.5" transform="rotate(45 6 6) scale(.86) translate(1 1)" />`,
-  none: html`<circle cx="6" cy="6" r="4" fill="none" stroke-width="1.8" stroke-dasharray="2.4 1.9" />`,
+  none: html`<circle cx="6" cy="6" r="4" stroke-width="1.8" stroke-dasharray="2.4 1.9" />`,
 };
 
-/** @param {Status | null | undefined} status */
-export const tone = (status) => (STATUS[status ?? "no_data"] ?? STATUS.no_data).tone;
+/** The family of colours of a status: ok, warn, crit, none. */
+export const tone = (status) => (STATUS[status] ?? STATUS.no_data).tone;
 
-/** @param {Status | null | undefined} status */
-export const word = (status) => (STATUS[status ?? "no_data"] ?? STATUS.no_data).word;
+export const word = (status) => (STATUS[status] ?? STATUS.no_data).word;
 
-/** Past a limit: the only states that colour a value. @param {Status | null | undefined} status */
+/** Past a limit. */
 export const isRaised = (status) => status === "watch" || status === "act";
 
-/** The shape alone; always beside its word, or with the word for screen readers in `label`. */
+/** The classes of a value: only what is past a limit is coloured. */
+export const raised = (status) => (isRaised(status) ? `raised ${tone(status)}` : "");
+
+/** "Act now: " before a title, where it is past a limit. */
+export const alarm = (status) => (isRaised(status) ? `${word(status)}: ` : "");
+
+/** The shape alone, for places that say the word themselves; `label` says it to screen readers. */
 export function Glyph({ status, size = 12, label = "" }) {
-  return html`<svg
-      class="glyph ${tone(status)}" width=${size} height=${size} viewBox="0 0 12 12" aria-hidden="true"
-      >${SHAPES[tone(status)]}</svg
-    >${label && html`<span class="visually-hidden">${label}</span>`}`;
+  const shape = tone(status);
+  return html`<svg class="glyph ${shape}" width=${size} height=${size} viewBox="0 0 12 12" aria-hidden="true">${SHAPES[shape]}</svg>
+    ${label && html`<span class="visually-hidden">${label}</span>`}`;
 }
 
-/** Shape and word, optionally as a pill; `text` replaces the word. */
+/** Shape and word, or shape and `text`. */
 export function StatusWord({ status, text = "", pill = false }) {
-  return html`<span class="status ${tone(status)} ${pill ? "pill" : ""}">
-    <${Glyph} status=${status} />${text || word(status)}
-  </span>`;
+  return html`<span class="status ${tone(status)} ${pill ? "pill" : ""}"><${Glyph} status=${status} />${text || word(status)}</span>`;
 }

@@ -5,13 +5,13 @@ import { setQuery } from "../router.js";
 
 /**
  * @typedef {object} Cursor
- * @property {number | null} t epoch seconds
+ * @property {Value} t epoch seconds
  * @property {string | null} source id of the chart that the pointer or the focus is in
  */
 
 /** @type {Cursor} */
 let hovered = { t: null, source: null };
-/** @type {number | null} */
+/** @type {Value} */
 let pinned = null;
 /** @type {Set<() => void>} */
 const listeners = new Set();
@@ -34,7 +34,7 @@ export function leave() {
   tell();
 }
 
-/** Keeps a moment in the URL; written a little later, so that stepping stays fast. @param {number | null} t */
+/** Keeps a moment in the URL; written a little later, so that stepping stays fast. @param {Value} t */
 export function pin(t) {
   pinned = t;
   clearTimeout(writing);
@@ -84,12 +84,12 @@ export function cursorHandlers({ id, times, indexAt }) {
     return found < 0 ? times.length - 1 : found;
   };
   return {
-    onPointerMove: (/** @type {PointerEvent} */ event) => hover(times[indexAt(event)], id),
+    onPointerMove: (event) => hover(times[indexAt(event)], id),
     onPointerLeave: leave,
-    onClick: (/** @type {MouseEvent} */ event) => pin(times[indexAt(event)]),
+    onClick: (event) => pin(times[indexAt(event)]),
     onBlur: leave,
-    onKeyDown: (/** @type {KeyboardEvent} */ event) => {
-      const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1, Home: -times.length, End: times.length });
+    onKeyDown: (event) => {
+      const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -times.length, End: times.length };
       if (event.key === "Escape") {
         clear();
       } else if (event.key in steps && times.length) {

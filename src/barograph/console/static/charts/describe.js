@@ -3,13 +3,13 @@
 import { fullTime, quantity, timeSpan, unbroken } from "../format.js";
 
 /**
- * @param {import("../types.js").Panel} panel
- * @param {import("./layout.js").ChartPage} page
- * @param {import("../types.js").Gap[]} gaps
+ * @param {Panel} panel
+ * @param {ChartPage} page
+ * @param {Gap[]} gaps
  */
 export function describePanel(panel, page, gaps) {
   const main = panel.series[0];
-  const values = /** @type {number[]} */ ((main?.y ?? []).filter((value) => value != null));
+  const values = (main?.y ?? []).filter((value) => value != null);
   const text = panel.text ? `, ${panel.text}` : "";
   const now = `${panel.name}: ${quantity(panel.value, panel.unit)}${text}.`;
   if (!values.length) return unbroken(`${now} No data from ${fullTime(page.from)} to ${fullTime(page.to)}.`);

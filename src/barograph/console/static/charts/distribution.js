@@ -9,7 +9,6 @@ import { linearScale, logScale, spaced, symlogScale } from "./scales.js";
 import { ChartTable } from "./table.js";
 import { Tooltip } from "./tooltip.js";
 
-/** @typedef {import("../types.js").Distribution} Distribution */
 
 const SIDE = 12;
 const BOTTOM = 24;
@@ -19,7 +18,7 @@ const THINNEST = 4;
 const BEYOND = 0.002;
 const MOST_CATEGORIES = 16;
 
-const sum = (/** @type {number[]} */ values) => values.reduce((total, value) => total + value, 0);
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 /** Bins from the first to the last that hold more than a trace. @param {number[][]} rows @returns {[number, number]} */
 function occupied(rows) {
@@ -34,7 +33,7 @@ function occupied(rows) {
 }
 
 /** The value below which a share of the mass lies, by whole bins. */
-function quantile(/** @type {number[]} */ edges, /** @type {number[]} */ shares, /** @type {number} */ at) {
+function quantile(edges, shares, at) {
   const total = sum(shares) || 1;
   let mass = 0;
   for (let index = 0; index < shares.length; index += 1) {
@@ -48,7 +47,7 @@ function quantile(/** @type {number[]} */ edges, /** @type {number[]} */ shares,
 function kindOf(distribution, edges) {
   const { scale, reference, live } = distribution;
   if (scale !== "auto" && !(scale === "log" && edges[0] <= 0)) return scale;
-  const width = (/** @type {number[]} */ shares) => quantile(edges, shares, 0.98) - quantile(edges, shares, 0.02);
+  const width = (shares) => quantile(edges, shares, 0.98) - quantile(edges, shares, 0.02);
   const [narrow, wide] = [width(reference), width(live)].sort((a, b) => a - b);
   const reach = edges[edges.length - 1] - edges[0];
   if (narrow <= 0 ? wide < reach / 2 : reach / narrow < 12) return "linear";
@@ -56,7 +55,7 @@ function kindOf(distribution, edges) {
 }
 
 /** Draws thin bins together; heights are shares per pixel, so that areas compare whatever the bins. */
-function densities(/** @type {number[]} */ px, /** @type {number[][]} */ rows) {
+function densities(px, rows) {
   const edges = [px[0]];
   /** @type {number[][]} */
   const heights = rows.map(() => []);
@@ -89,8 +88,8 @@ function layoutOf({ distribution, comparison, status }, width, height) {
   const edges = allEdges.slice(first, last + 2);
   const rows = all.map((shares) => shares.slice(first, last + 1));
   const kind = kindOf({ ...distribution, reference: rows[0], live: rows[1] }, edges);
-  const domain = /** @type {[number, number]} */ ([edges[0], edges[edges.length - 1]]);
-  const range = /** @type {[number, number]} */ ([SIDE, width - SIDE]);
+  const domain = [edges[0], edges[edges.length - 1]];
+  const range = [SIDE, width - SIDE];
   const middles = edges.slice(1).map((edge, index) => (edge + edges[index]) / 2);
   const held = middles.filter((_, index) => rows[0][index] > 0.001);
   const scale = kind === "log" ? logScale(domain, range) : kind === "symlog" ? symlogScale(domain, range, kneeOf(held)) : linearScale(domain, range);
@@ -99,7 +98,7 @@ function layoutOf({ distribution, comparison, status }, width, height) {
   const top = 44;
   const base = height - BOTTOM;
   const highest = Math.max(...drawn.heights.flat(), 1e-12);
-  const y = (/** @type {number} */ density) => base - (density / highest) * (base - top);
+  const y = (density) => base - (density / highest) * (base - top);
   const beyond = all.slice(0, 2).map((shares, row) => Math.max(0, sum(shares) - sum(rows[row])));
   return {
     kind, scale, px, rows, edges, first, top, base, width, height, beyond, ghost: !!ghost,
@@ -129,12 +128,12 @@ function Histogram({ distribution, comparison, status, unit, name, height = 268 
   const still = useMemo(() => layout && html`<${Shapes} layout=${layout} transform=${distribution.transform} />`, [layout]);
   const count = layout?.rows[0].length ?? 0;
   const index = Math.min(at, count - 1);
-  const onPointerMove = (/** @type {PointerEvent} */ event) => {
-    const left = /** @type {Element} */ (event.currentTarget).getBoundingClientRect().left;
+  const onPointerMove = (event) => {
+    const left = event.currentTarget.getBoundingClientRect().left;
     const found = (layout?.px ?? []).findLastIndex((edge) => edge <= event.clientX - left);
     setAt(Math.max(0, Math.min(count - 1, found)));
   };
-  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+  const onKeyDown = (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (event.key === "Escape") setAt(-1);
     else if (step) setAt(Math.max(0, Math.min(count - 1, (index < 0 ? 0 : index) + step * (event.shiftKey ? 10 : 1))));
@@ -193,27 +192,28 @@ function Shapes({ layout, transform }) {
 function ShapeLabels({ layout, transform }) {
   const { drawn, base, width } = layout;
   const [reference, live, carried] = drawn.tops;
-  const peak = (/** @type {number[]} */ tops) => tops.indexOf(Math.min(...tops));
+  const peak = (tops) => tops.indexOf(Math.min(...tops));
   const liveRight = peak(live) >= peak(reference);
   const labels = [
     { text: "Reference", ...flank(drawn.edges, reference, base, liveRight ? -1 : 1), fill: "var(--ref-ink)" },
     { text: "Live", ...flank(drawn.edges, live, base, liveRight ? 1 : -1), fill: "var(--live)" },
   ];
   if (carried) labels.push({ text: `Live ${transform.text}`, ...flank(drawn.edges, carried, base, liveRight ? 1 : -1), fill: "var(--live)" });
-  return labels.map(({ text, x, y, side, fill }) => {
+  return labels.map(({ text, x, y, side, middle, top, fill }) => {
     const size = textWidth(text, 11.5) * 1.08;
-    const clamped = side > 0 ? Math.min(x + 8, width - SIDE - size) : Math.max(x - 8, SIDE + size);
-    return html`<text class="direct halo" x=${round(clamped)} y=${round(y)} text-anchor=${side > 0 ? "start" : "end"} style=${{ fill }}>${text}</text>`;
+    const fits = side > 0 ? x + 8 + size < width : x - 8 - size > 0;
+    const [at, height, anchor] = fits ? [x + 8 * side, y, side > 0 ? "start" : "end"] : [middle, top - 7, "middle"];
+    return html`<text class="direct halo" x=${round(at)} y=${round(height)} text-anchor=${anchor} style=${{ fill }}>${text}</text>`;
   });
 }
 
-/** Where a shape has fallen to half of its peak, going to one side. */
+/** Where a shape has fallen to half of its peak, going to one side; and the peak, for names that don't fit there. */
 function flank(edges, tops, base, side) {
   const peak = tops.indexOf(Math.min(...tops));
   const half = base - (base - tops[peak]) * 0.55;
   let index = peak;
   while (index + side >= 0 && index + side < tops.length && tops[index] < half) index += side;
-  return { x: side > 0 ? edges[index] : edges[index + 1], y: half - 4, side };
+  return { x: side > 0 ? edges[index] : edges[index + 1], y: half - 4, side, middle: (edges[peak] + edges[peak + 1]) / 2, top: tops[peak] };
 }
 
 function ShiftArrow({ shift, scale }) {
@@ -221,34 +221,34 @@ function ShiftArrow({ shift, scale }) {
   const [x1, x2] = [scale.px(shift.from), scale.px(shift.to)];
   const way = x2 > x1 ? 1 : -1;
   const size = textWidth(shift.text, 13) + 24;
-  const middle = (x1 + x2) / 2;
+  const beside = Math.abs(x2 - x1) < size + 28;
+  const middle = beside ? Math.max(x1, x2) + size / 2 + 8 : (x1 + x2) / 2;
   return html`<path
       d="M${round(x1)} ${y - 5}V${y + 5}M${round(x1)} ${y}H${round(x2 - 2 * way)}M${round(x2 - 8 * way)} ${y - 4.5}L${round(x2 - way)} ${y}L${round(x2 - 8 * way)} ${y + 4.5}"
       fill="none" stroke="var(--crit-mark)" stroke-width="1.6"
     />
-    ${Math.abs(x2 - x1) > 30 &&
-    html`<rect x=${round(middle - size / 2)} y=${y - 11} width=${round(size)} height="22" rx="11" fill="var(--crit-soft)" stroke="var(--surface)" stroke-width="3" paint-order="stroke" />
-      <text class="shift" x=${round(middle)} y=${y + 4.5} text-anchor="middle">${shift.text}</text>`}`;
+    <rect x=${round(middle - size / 2)} y=${y - 11} width=${round(size)} height="22" rx="11" fill="var(--crit-soft)" />
+    <text class="shift" x=${round(middle)} y=${y + 4.5} text-anchor="middle">${shift.text}</text>`;
 }
 
 /** One sentence for people who don't see the chart. */
 function describe(distribution, comparison, name, unit) {
   const median = comparison.find((row) => row.name === "Median");
-  const of = (/** @type {number | null} */ value) => `${number(value)}${unit ? ` ${unit}` : ""}`;
+  const of = (value) => `${number(value)}${unit ? ` ${unit}` : ""}`;
   const middle = median ? `: the median is ${of(median.reference)} in the reference and ${of(median.live)} live` : "";
   const carried = distribution.transform ? `; live ${distribution.transform.text} is drawn dashed` : "";
   return `Distribution of ${name}, live against reference${middle}${carried}.`;
 }
 
 /** Categories by what changed most, then by size; the rest as one row. */
-function categoryRows(/** @type {Distribution} */ { labels, reference, live }) {
+function categoryRows({ labels, reference, live }) {
   const rows = (labels ?? []).map((label, index) => ({ label, reference: reference[index], live: live[index] }));
   const ordered = rows.sort((a, b) => Math.max(b.reference, b.live) - Math.max(a.reference, a.live));
   if (ordered.length <= MOST_CATEGORIES) return ordered;
   const changed = [...ordered].sort((a, b) => Math.abs(b.live - b.reference) - Math.abs(a.live - a.reference)).slice(0, 4);
   const shown = ordered.filter((row, index) => index < MOST_CATEGORIES - 4 || changed.includes(row));
   const rest = ordered.filter((row) => !shown.includes(row));
-  return [...shown, { label: `${rest.length} more`, reference: sum(rest.map((row) => row.reference)), live: sum(rest.map((row) => row.live)) }];
+  return [...shown, { label: `${rest.length} more`, rest: true, reference: sum(rest.map((row) => row.reference)), live: sum(rest.map((row) => row.live)) }];
 }
 
 function CategoryBars({ distribution, name }) {
@@ -263,17 +263,18 @@ function drawBars(distribution, width, name) {
   const size = 25;
   const left = Math.min(width * 0.34, 14 + Math.max(...rows.map((row) => textWidth(row.label, 12))));
   const right = width - 108;
-  const highest = Math.max(...rows.flatMap((row) => [row.reference, row.live]), 1e-12);
+  const highest = Math.max(...rows.flatMap((row) => (row.rest ? [] : [row.reference, row.live])), 1e-12);
   const x = linearScale([0, highest], [left, right]).px;
   const most = [...rows].sort((a, b) => Math.abs(b.live - b.reference) - Math.abs(a.live - a.reference))[0];
   const sentence = most ? ` The largest change is ${most.label}, from ${percent(most.reference)} % to ${percent(most.live)} %.` : "";
-  return html`<svg width=${width} height=${rows.length * size + 6} role="img" tabindex="0" aria-label=${`Shares of the categories of ${name}, live against reference.${sentence}`}>
+  return html`<svg width=${width} height=${rows.length * size + 6} role="img" aria-label=${`Shares of the categories of ${name}, live against reference.${sentence}`}>
     ${rows.map((row, index) => {
       const y = index * size + 4;
       const changed = Math.abs(row.live - row.reference) >= 0.01;
       return html`<text class="axis category" x=${left - 10} y=${y + 13} text-anchor="end">${clipped(row.label, left - 12)}<title>${row.label}</title></text>
-        <rect x=${left} y=${y + 1} width=${round(Math.max(0.5, x(row.reference) - left))} height="16" fill="var(--ref-soft)" stroke="var(--ref)" stroke-width=".8" />
-        <rect x=${left} y=${y + 4} width=${round(Math.max(0.5, x(row.live) - left))} height="10" fill="var(--live-soft)" stroke="var(--live)" stroke-width="1.5" />
+        ${!row.rest &&
+        html`<rect x=${left} y=${y + 1} width=${round(Math.max(0.5, x(row.reference) - left))} height="16" fill="var(--ref-soft)" stroke="var(--ref)" stroke-width=".8" />
+          <rect x=${left} y=${y + 4} width=${round(Math.max(0.5, x(row.live) - left))} height="10" fill="var(--live-soft)" stroke="var(--live)" stroke-width="1.5" />`}
         <text class="axis ${changed ? "event-name" : ""}" x=${right + 10} y=${y + 13}>${percent(row.reference)} → ${percent(row.live)}\u00a0%</text>`;
     })}
   </svg>`;
@@ -288,7 +289,7 @@ function clipped(text, room) {
 
 function DistributionTable({ distribution, name, unit }) {
   const { edges, labels, reference, live, transform } = distribution;
-  const share = (/** @type {number} */ value) => `${percent(value)}\u00a0%`;
+  const share = (value) => `${percent(value)}\u00a0%`;
   const names = labels ?? reference.map((_, index) => `${number(edges[index])} to ${number(edges[index + 1])}`);
   const rows = names.map((label, index) => [label, share(reference[index]), share(live[index]), ...(transform ? [share(transform.shares[index])] : [])]);
   const held = rows.filter((_, index) => reference[index] > 0 || live[index] > 0);

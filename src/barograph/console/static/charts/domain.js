@@ -2,15 +2,14 @@
 
 import { linearScale, logScale, niceStep, symlogScale } from "./scales.js";
 
-/** @typedef {import("../types.js").Panel} Panel */
 
 /** How far from the usual level towards a limit the data must come before the limit is drawn. */
 const NEAR = 0.6;
 /** A narrow usual band must not be zoomed into noise. */
 const USUAL_SPANS = 3;
 
-/** @param {(number | null | undefined)[]} values @returns {number[]} */
-const known = (values) => /** @type {number[]} */ (values.filter((value) => value != null && Number.isFinite(value)));
+/** @param {Value[]} values @returns {number[]} */
+const known = (values) => values.filter(Number.isFinite);
 
 /** @param {Panel} panel */
 export function limitsOf(panel) {
@@ -31,7 +30,7 @@ export function drawnValues(panel) {
 /**
  * Limits that the data comes near: the others are said in words only.
  * @param {Panel} panel
- * @returns {{value: number, tone: "warn" | "crit", worse: "high" | "low"}[]}
+ * @returns {{value: number, tone: string, worse: "high" | "low"}[]} tones "warn" and "crit"
  */
 export function nearLimits(panel) {
   const data = known(panel.series.filter((one) => one.role !== "reference").flatMap((one) => one.y));
@@ -46,7 +45,8 @@ export function nearLimits(panel) {
     const sign = worse === "low" ? -1 : 1;
     const opposite = worse === "low" ? extreme.high : panel.zero ? 0 : extreme.low;
     const level = Number.isFinite(usual[worse]) ? usual[worse] : opposite;
-    for (const [value, tone] of /** @type {[number | null, "warn" | "crit"][]} */ ([[watch, "warn"], [act, "crit"]])) {
+    for (const tone of ["warn", "crit"]) {
+      const value = tone === "crit" ? act : watch;
       if (value == null) continue;
       const reach = sign * (extreme[worse] - level);
       if (reach >= NEAR * sign * (value - level) || value <= (panel.top ?? -Infinity)) near.push({ value, tone, worse });
@@ -78,10 +78,10 @@ export function axisKind(panel) {
 
 /**
  * The value scale of a panel.
- * @param {Panel} panel @param {[number, number]} range pixels, bottom first @param {number} marks about how many
+ * @param {Panel} panel @param {number[]} range pixels, bottom first @param {number} marks about how many
  * @param {number[]} limits that are drawn
  * @param {number} factor from the API's unit to the one shown, so that marks are round in the latter
- * @returns {{scale: import("./scales.js").Scale, kind: "linear" | "log" | "symlog"}}
+ * @returns {Scale}
  */
 export function valueScale(panel, range, marks, limits, factor) {
   const values = [...drawnValues(panel), ...limits].map((value) => value * factor);
@@ -90,11 +90,11 @@ export function valueScale(panel, range, marks, limits, factor) {
     const positive = values.filter((value) => value > 0);
     const low = positive.length ? Math.min(...positive) : 1;
     const high = positive.length ? Math.max(...positive) : 10;
-    return { scale: logScale([low / 2, high * 2], range), kind };
+    return logScale([low / 2, high * 2], range);
   }
   let low = values.length ? Math.min(...values) : 0;
   let high = values.length ? Math.max(...values) : 1;
-  if (kind === "symlog") return { scale: symlogScale([low * (low > 0 ? 0.5 : 2), high * (high < 0 ? 0.5 : 2)], range, kneeOf(values)), kind };
+  if (kind === "symlog") return symlogScale([low * (low > 0 ? 0.5 : 2), high * (high < 0 ? 0.5 : 2)], range, kneeOf(values));
 
   const pad = (high - low) * 0.08 || Math.abs(high) * 0.1 || 1;
   const whole = panel.unit === "share" ? 100 : panel.unit === "" ? 1 : Infinity;
@@ -113,6 +113,5 @@ export function valueScale(panel, range, marks, limits, factor) {
   if (!(high > low)) high = low + 1;
   if (panel.top != null) high = Math.max(high, panel.top * factor * 1.05);
   const step = niceStep(high - low, marks);
-  const domain = /** @type {[number, number]} */ ([Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step]);
-  return { scale: linearScale(domain, range, step), kind: "linear" };
+  return linearScale([Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step], range, step);
 }

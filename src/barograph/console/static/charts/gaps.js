@@ -2,11 +2,10 @@
 
 import { samplingStep } from "./scales.js";
 
-/** @typedef {import("../types.js").Gap} Gap */
 
 /**
  * The gaps of one chart: those that the server names, and every run of samples without a value.
- * @param {number[]} times @param {(number | null)[]} values
+ * @param {number[]} times @param {Value[]} values
  * @param {number} from the window @param {number} to
  * @param {Gap[]} named
  * @returns {Gap[]} in order, merged, within the window

@@ -8,7 +8,6 @@ import { linearScale, timeTicks } from "./scales.js";
 import { ChartTable } from "./table.js";
 import { TimeMark } from "./timeseries.js";
 
-/** @typedef {import("../types.js").Event} Event */
 
 const ROW = 25;
 const MOST_INCIDENT_ROWS = 5;
@@ -30,7 +29,7 @@ function packIncidents(items) {
 }
 
 /** A bar and the name before it, or behind it where there is no room. */
-function placeIncident(/** @type {Event} */ event, /** @type {(t: number) => number} */ x, page, left, right, withModel) {
+function placeIncident(event, x, page, left, right, withModel) {
   const from = x(Math.max(page.from, seconds(event.t) ?? 0));
   const to = Math.max(from + 3, x(Math.min(page.to, seconds(event.until) ?? page.to)));
   const text = withModel && event.model ? event.model : event.label;
@@ -45,7 +44,7 @@ function placeIncident(/** @type {Event} */ event, /** @type {(t: number) => num
 }
 
 /** Names of points that don't overlap; the rest keep their shape and their row in the table. Minor ticks make way. */
-function placePoints(/** @type {Event[]} */ events, /** @type {(t: number) => number} */ x, left, right, withModel) {
+function placePoints(events, x, left, right, withModel) {
   let taken = left;
   /** @type {[number, number][]} */
   const texts = [];
@@ -76,10 +75,10 @@ function drawLanes(page, width, withModel) {
   const left = LEFT;
   const right = width - RIGHT;
   const x = linearScale([page.from, page.to], [left, right]).px;
-  const inRange = (/** @type {Event} */ event) => (seconds(event.until) ?? page.to) >= page.from && (seconds(event.t) ?? 0) <= page.to;
-  const of = (/** @type {string[]} */ kinds) =>
-    page.events.filter((/** @type {Event} */ event) => kinds.includes(event.kind) && inRange(event)).sort((/** @type {Event} */ a, /** @type {Event} */ b) => a.t.localeCompare(b.t));
-  const started = (/** @type {Event} */ event) => (seconds(event.t) ?? 0) >= page.from;
+  const inRange = (event) => (seconds(event.until) ?? page.to) >= page.from && (seconds(event.t) ?? 0) <= page.to;
+  const of = (kinds) =>
+    page.events.filter((event) => kinds.includes(event.kind) && inRange(event)).sort((a, b) => a.t.localeCompare(b.t));
+  const started = (event) => (seconds(event.t) ?? 0) >= page.from;
 
   const incidents = of(["incident"]).map((event) => placeIncident(event, x, page, left, right, withModel));
   const packed = packIncidents(incidents.reverse());
@@ -89,16 +88,16 @@ function drawLanes(page, width, withModel) {
   const lanes = [
     ...(packed.length ? packed.slice(0, MOST_INCIDENT_ROWS) : [{ items: [] }]).map((row, index) => ({
       name: index ? "" : "Incidents",
-      draw: (/** @type {number} */ y) => row.items.map((item) => html`<${IncidentBar} item=${item} y=${y} />`),
+      draw: (y) => row.items.map((item) => html`<${IncidentBar} item=${item} y=${y} />`),
       empty: packed.length === 0,
     })),
     {
       name: changes.every((event) => event.kind === "deployment") && changes.length ? "Deployments" : "Changes",
-      draw: (/** @type {number} */ y) => placePoints(changes, x, left, right, withModel).map((item) => html`<${ChangeMark} item=${item} y=${y} />`),
+      draw: (y) => placePoints(changes, x, left, right, withModel).map((item) => html`<${ChangeMark} item=${item} y=${y} />`),
       empty: changes.length === 0,
     },
     ...(labels.length
-      ? [{ name: "Labels", empty: false, draw: (/** @type {number} */ y) => placePoints(labels, x, left, right, withModel).map((item) => html`<${LabelTick} item=${item} y=${y} />`) }]
+      ? [{ name: "Labels", empty: false, draw: (y) => placePoints(labels, x, left, right, withModel).map((item) => html`<${LabelTick} item=${item} y=${y} />`) }]
       : []),
   ];
   const height = ROW * lanes.length + 24;
@@ -142,9 +141,9 @@ function LabelTick({ item, y }) {
 }
 
 function EventTable({ events }) {
-  const time = (/** @type {string | null | undefined} */ iso) => (iso ? fullTime(seconds(iso) ?? 0) : "");
+  const time = (iso) => (iso ? fullTime(seconds(iso) ?? 0) : "");
   const rows = [...events]
     .sort((a, b) => b.t.localeCompare(a.t))
     .map((event) => [time(event.t), KIND_WORDS[event.kind], event.model ?? "", unbroken(event.label || "labels arrived"), time(event.until)]);
-  return html`<${ChartTable} name="Events" head=${["From", "Kind", "Model", "What", "Until"]} rows=${rows} height=${200} />`;
+  return html`<${ChartTable} name="Events" head=${["From", "Kind", "Model", "What", "Until"]} rows=${rows} height=${200} words=${true} />`;
 }

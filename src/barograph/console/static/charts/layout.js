@@ -2,19 +2,12 @@
 
 import { createContext, useLayoutEffect, useRef, useState } from "../html.js";
 
-/**
- * What every chart of a page shares.
- * @typedef {object} ChartPage
- * @property {number} from epoch seconds @property {number} to @property {number} now
- * @property {import("../types.js").Event[]} events
- * @property {import("../types.js").Gap[]} gaps
- * @property {boolean} table charts are shown as tables
- */
-export const ChartPage = createContext(/** @type {ChartPage} */ ({ from: 0, to: 1, now: 1, events: [], gaps: [], table: false }));
+/** What every chart of a page shares. */
+export const ChartPage = createContext({ from: 0, to: 1, now: 1, events: [], gaps: [], table: false });
 
 /** The page that charts share, from any document. @returns {ChartPage} */
 export function chartPage(doc, route) {
-  const time = (/** @type {string} */ iso) => Date.parse(iso) / 1000;
+  const time = (iso) => Date.parse(iso) / 1000;
   return {
     from: time(doc.range.from),
     to: time(doc.range.to),
@@ -30,8 +23,7 @@ export function useWidth() {
   const ref = useRef(null);
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
-    const element = /** @type {HTMLElement | null} */ (/** @type {unknown} */ (ref.current));
-    if (!element) return undefined;
+    const element = ref.current;
     const measure = () => setWidth(Math.floor(element.clientWidth));
     measure();
     const observer = new ResizeObserver(measure);
@@ -50,9 +42,7 @@ export const textWidth = (text, size = 11) => {
 
 /**
  * Moves labels apart until none overlap, keeping their order and staying within bounds.
- * @template {{y: number}} Label
- * @param {Label[]} labels @param {number} top @param {number} bottom
- * @returns {Label[]}
+ * @param {any[]} labels each with its `y` @param {number} top @param {number} bottom
  */
 export function pushApart(labels, top, bottom, height = 13) {
   const sorted = labels.map((label) => ({ ...label })).sort((a, b) => a.y - b.y);

@@ -3,7 +3,7 @@
 import { duration, inUnit, moment, unbroken } from "../format.js";
 import { html, useContext } from "../html.js";
 import { Guard, StateMessage } from "../states.js";
-import { isRaised, tone, word } from "../status.js";
+import { alarm, raised } from "../status.js";
 import { axisKind } from "./domain.js";
 import { ChartPage } from "./layout.js";
 import { readings } from "./readings.js";
@@ -11,7 +11,6 @@ import { samplingStep } from "./scales.js";
 import { ChartTable } from "./table.js";
 import { TimeSeries, panelDisplay } from "./timeseries.js";
 
-/** @typedef {import("../types.js").Panel} Panel */
 
 /** The last sample that holds a value. @param {Panel} panel */
 function lastSample(panel) {
@@ -44,8 +43,9 @@ export function PanelCard({ panel, height = 104, named = false, lead = false }) 
   return html`<section class="panel" data-panel=${panel.id}>
     <h3 class="panel-name">${panel.name}</h3>
     ${!panel.state &&
-    html`<p class="panel-value ${isRaised(panel.status) ? tone(panel.status) : ""}">
-      ${value}${isRaised(panel.status) && html`<span class="visually-hidden"> ${word(panel.status)}: </span>`} <small>${words}</small>
+    html`<p class="panel-value ${raised(panel.status)}">
+      <span><span class="visually-hidden">${alarm(panel.status)}</span>${value}</span>
+      <small>${words}</small>
     </p>`}
     ${panel.state && html`<${StateMessage} state=${panel.state} />`}
     ${panel.t.length > 0 && html`<${PanelChart} panel=${panel} height=${height} named=${named} lead=${lead} />`}
@@ -72,7 +72,8 @@ export function PanelChart({ panel, height, named = false, lead = false }) {
 /** Every sample of a panel, the latest first. */
 function PanelTable({ panel, now, height }) {
   const display = panelDisplay(panel);
-  const names = panel.t.length ? readings(panel, 0, display).map((reading) => reading.name) : [];
-  const rows = panel.t.map((t, index) => [moment(t, now), ...readings(panel, index, display).map((reading) => reading.text)]);
+  const bare = { ...display, unit: "" };
+  const names = readings(panel, 0, display).map((reading, index) => (index || !display.unit ? reading.name : `${reading.name}, ${display.unit}`));
+  const rows = panel.t.map((t, index) => [moment(t, now), ...readings(panel, index, bare).map((reading) => reading.text)]);
   return html`<${ChartTable} name=${panel.name} head=${["UTC", ...names]} rows=${rows.reverse()} height=${height} />`;
 }

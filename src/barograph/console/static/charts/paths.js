@@ -4,7 +4,7 @@
 export const round = (value) => Math.round(value * 10) / 10;
 
 /**
- * @param {number[]} xs pixels @param {(number | null)[]} ys pixels or null
+ * @param {number[]} xs pixels @param {Value[]} ys pixels or null
  */
 export function linePath(xs, ys) {
   let path = "";
@@ -22,7 +22,7 @@ export function linePath(xs, ys) {
   return path;
 }
 
-/** @param {number[]} xs @param {(number | null)[]} lows pixels @param {(number | null)[]} highs pixels */
+/** @param {number[]} xs @param {Value[]} lows pixels @param {Value[]} highs pixels */
 export function areaPath(xs, lows, highs) {
   let path = "";
   /** @type {number[]} */

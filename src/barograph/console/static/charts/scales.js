@@ -2,14 +2,6 @@
 
 import { clock, day } from "../format.js";
 
-/**
- * @typedef {object} Scale
- * @property {(value: number) => number} px
- * @property {(px: number) => number} value
- * @property {[number, number]} domain
- * @property {(count: number) => number[]} ticks
- */
-
 /** The step of a readable axis: 1, 2 or 5 times a power of ten. @param {number} span @param {number} count */
 export function niceStep(span, count) {
   const rough = span / Math.max(1, count);
@@ -30,7 +22,7 @@ export function niceTicks(low, high, count) {
 }
 
 /**
- * @param {[number, number]} domain @param {[number, number]} range pixels
+ * @param {number[]} domain @param {number[]} range pixels
  * @param {(value: number) => number} to @param {(value: number) => number} from
  * @param {(count: number) => number[]} ticks
  * @returns {Scale}
@@ -42,14 +34,13 @@ function scaleOf(domain, range, to, from, ticks) {
   return {
     px: (value) => range[0] + ((to(value) - start) / span) * width,
     value: (px) => from(start + ((px - range[0]) / width) * span),
-    domain,
     ticks,
   };
 }
 
-/** @param {[number, number]} domain @param {[number, number]} range @param {number} [step] between marks */
+/** @param {number[]} domain @param {number[]} range @param {number} [step] between marks */
 export function linearScale(domain, range, step) {
-  const same = (/** @type {number} */ value) => value;
+  const same = (value) => value;
   return scaleOf(domain, range, same, same, (count) => niceTicks(domain[0], domain[1], step ? (domain[1] - domain[0]) / step : count));
 }
 
@@ -63,7 +54,7 @@ function powers(low, high, count) {
   return found;
 }
 
-/** Values must be positive. @param {[number, number]} domain @param {[number, number]} range */
+/** Values must be positive. @param {number[]} domain @param {number[]} range */
 export function logScale(domain, range) {
   return scaleOf(domain, range, Math.log10, (value) => 10 ** value, (count) => {
     const decades = powers(domain[0], domain[1], count);
@@ -73,11 +64,11 @@ export function logScale(domain, range) {
 
 /**
  * Linear within `knee` of zero, logarithmic beyond it on both sides.
- * @param {[number, number]} domain @param {[number, number]} range @param {number} knee
+ * @param {number[]} domain @param {number[]} range @param {number} knee
  */
 export function symlogScale(domain, range, knee) {
-  const to = (/** @type {number} */ value) => Math.asinh(value / knee);
-  const from = (/** @type {number} */ value) => Math.sinh(value) * knee;
+  const to = (value) => Math.asinh(value / knee);
+  const from = (value) => Math.sinh(value) * knee;
   return scaleOf(domain, range, to, from, () => {
     const [low, high] = domain;
     const up = high > knee ? powers(knee, high, 99) : [];

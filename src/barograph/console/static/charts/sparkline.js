@@ -5,13 +5,12 @@ import { isRaised, tone } from "../status.js";
 import { linePath, round } from "./paths.js";
 import { linearScale } from "./scales.js";
 
-/** @typedef {import("../types.js").Spark} Spark */
 
 const RIBBON = 7;
 
 /**
  * The last state of the ribbon that lasts to its end, and where it began.
- * @param {import("../types.js").Status[]} ribbon @returns {number} index, or -1 when the end is not past a limit
+ * @param {Status[]} ribbon @returns {number} index, or -1 when the end is not past a limit
  */
 function onset(ribbon) {
   const last = ribbon[ribbon.length - 1];
@@ -21,9 +20,9 @@ function onset(ribbon) {
   return index > 0 ? index : -1;
 }
 
-/** Runs of equal states. @param {import("../types.js").Status[]} ribbon */
+/** Runs of equal states. @param {Status[]} ribbon */
 function runs(ribbon) {
-  /** @type {{status: import("../types.js").Status, from: number, to: number}[]} */
+  /** @type {{status: Status, from: number, to: number}[]} */
   const found = [];
   ribbon.forEach((status, index) => {
     const last = found[found.length - 1];
@@ -33,12 +32,12 @@ function runs(ribbon) {
   return found;
 }
 
-/** @param {{spark: Spark, status: import("../types.js").Status, name: string, width?: number, height?: number}} props */
+/** @param {{spark: Spark, status: Status, name: string, width?: number, height?: number}} props */
 export function Sparkline({ spark, status, name, width = 150, height = 34 }) {
   return useMemo(() => draw(spark, status, name, width, height), [spark, status, name, width, height]);
 }
 
-function draw(/** @type {Spark} */ { t, y, usual, ribbon }, status, name, width, height) {
+function draw({ t, y, usual, ribbon }, status, name, width, height) {
   const values = y.filter((value) => value != null);
   if (!values.length) return html`<span class="muted">–</span>`;
   const all = [...values, ...(usual ?? [])];

@@ -1,6 +1,6 @@
 /** A chart over time: usual band, limits that are near, gaps, events, lines with direct labels, shared crosshair. */
 
-import { displayUnit, inUnit, compact, timeSpan, moment } from "../format.js";
+import { compact, displayUnit, moment, timeSpan } from "../format.js";
 import { html, useContext, useMemo } from "../html.js";
 import { ChartPage, pushApart, textWidth, useId, useWidth } from "./layout.js";
 import { cursorHandlers, useCursor } from "./cursor.js";
@@ -8,11 +8,10 @@ import { describePanel } from "./describe.js";
 import { drawnValues, nearLimits, valueScale } from "./domain.js";
 import { findGaps } from "./gaps.js";
 import { areaPath, linePath, round } from "./paths.js";
-import { readings, seriesColour } from "./readings.js";
+import { readings, seriesColour, shown } from "./readings.js";
 import { linearScale, nearestIndex, samplingStep, spaced, timeTicks } from "./scales.js";
 import { Tooltip } from "./tooltip.js";
 
-/** @typedef {import("../types.js").Panel} Panel */
 /** @typedef {ReturnType<typeof layoutOf>} Layout */
 
 const TOP = 8;
@@ -28,32 +27,35 @@ export function panelDisplay(panel) {
 
 /**
  * Where everything goes: pure geometry.
- * @param {Panel} panel @param {import("./layout.js").ChartPage} page @param {number} width @param {number} height
+ * @param {Panel} panel @param {ChartPage} page @param {number} width @param {number} height
  */
 function layoutOf(panel, page, width, height) {
   const display = panelDisplay(panel);
   const limits = nearLimits(panel);
   const bottom = height - BOTTOM;
   const marks = Math.max(2, Math.round((height - 28) / 42));
-  const { scale, kind } = valueScale(panel, [bottom, TOP], marks, limits.map((limit) => limit.value), display.factor);
-  const y = (/** @type {number | null | undefined} */ value) => (value == null ? null : scale.px(value * display.factor));
+  const scale = valueScale(panel, [bottom, TOP], marks, limits.map((limit) => limit.value), display.factor);
+  const y = (value) => (value == null ? null : scale.px(value * display.factor));
   const ticks = spaced(scale.ticks(marks), scale.px, () => 14).map((value) => ({ y: round(scale.px(value)), text: compact(value) }));
   const names = rightNames(panel);
   const left = Math.max(22, ...ticks.map((tick) => textWidth(tick.text) + 10));
   const right = width - (names.length ? Math.min(width * 0.3, 14 + Math.max(...names.map((name) => textWidth(name, 11.5) * 1.06))) : 10);
   const time = linearScale([page.from, page.to], [left, right]);
   return {
-    panel, display, limits, kind, ticks, width, height, left, right, bottom, y,
+    panel, display, limits, ticks, width, height, left, right, bottom, y,
     x: time.px,
     timeAt: time.value,
     xs: panel.t.map(time.px),
     times: timeTicks(page.from, page.to, right - left),
-    gaps: findGaps(panel.t, panel.series[0]?.y ?? [], page.from, page.to, page.gaps),
+    gaps: findGaps(panel.t, anyValue(panel), page.from, page.to, page.gaps),
     events: page.events.filter((event) => event.label && within(Date.parse(event.t) / 1000, page)),
   };
 }
 
-const within = (/** @type {number} */ t, /** @type {import("./layout.js").ChartPage} */ page) => t >= page.from && t <= page.to;
+const within = (t, page) => t >= page.from && t <= page.to;
+
+/** A value where any series has one: only where all are missing is there no data. @param {Panel} panel */
+const anyValue = (panel) => panel.t.map((_, index) => panel.series.find((series) => series.y[index] != null)?.y[index] ?? null);
 
 /** Names written at the right end: only where there is more than one thing to tell apart. @param {Panel} panel */
 function rightNames(panel) {
@@ -85,8 +87,8 @@ function Live({ layout, page, id, lead, children }) {
   const near = index >= 0 && Math.abs(panel.t[index] - (cursor.t ?? 0)) <= Math.max(samplingStep(panel.t), 1);
   const x = cursor.t === null ? null : round(layout.x(near ? panel.t[index] : cursor.t));
   const inside = x !== null && x >= left - 1 && x <= right + 1;
-  const indexAt = (/** @type {PointerEvent} */ event) => {
-    const box = /** @type {Element} */ (event.currentTarget).getBoundingClientRect();
+  const indexAt = (event) => {
+    const box = event.currentTarget.getBoundingClientRect();
     return nearestIndex(panel.t, layout.timeAt(event.clientX - box.left));
   };
   const dots = inside && near ? panel.series.filter((series) => series.y[index] != null) : [];
@@ -153,8 +155,18 @@ function Limits({ layout, id }) {
   });
 }
 
-const clamp = (/** @type {number} */ px, /** @type {number} */ bottom) => Math.max(TOP, Math.min(bottom, px));
+const clamp = (px, bottom) => Math.max(TOP, Math.min(bottom, px));
 
+/** Whether no line runs through a box of pixels. @param {Layout} layout */
+function isFree({ panel, xs, y }, left, right, top, bottom) {
+  const crosses = (value, index) => {
+    const at = y(value);
+    return at !== null && xs[index] > left && xs[index] < right && at > top && at < bottom;
+  };
+  return !panel.series.some((series) => series.y.some(crosses));
+}
+
+/** The limits' lines, each named where the data leaves room for it. */
 function LimitLines({ layout }) {
   const { limits, left, right, bottom, y, display } = layout;
   return limits.map((limit) => {
@@ -163,10 +175,14 @@ function LimitLines({ layout }) {
     const crowded = limits.some((other) => other !== limit && Math.abs((y(other.value) ?? 0) - at) < 14);
     const above = (limit.worse === "high") !== (crowded && limit.tone === "warn");
     const side = limit.worse === "high" ? "above" : "below";
-    const text = `${limit.tone === "crit" ? "act" : "watch"} ${side} ${inUnit(limit.value, display)}${display.unit && `\u00a0${display.unit}`}`;
+    const text = `${limit.tone === "crit" ? "act" : "watch"} ${side} ${shown(limit.value, display)}`;
+    const size = textWidth(text) + 8;
+    const [top, base] = above ? [at - 15, at - 1] : [at + 1, at + 15];
+    const places = [{ x: left + 5, anchor: "start" }, { x: right - 5, anchor: "end" }];
+    const place = places.find(({ anchor }) => (anchor === "start" ? isFree(layout, left, left + size, top, base) : isFree(layout, right - size, right, top, base)));
     return html`<path d="M${left} ${at}H${right}" stroke="var(--${limit.tone}-mark)" stroke-opacity=".55" stroke-dasharray=${limit.tone === "crit" ? "none" : "3 3"} />
-      ${textWidth(text) < right - left - 20 &&
-      html`<text class="axis halo-thin" x=${left + 5} y=${at + (above ? -4 : 11)} style=${{ fill: `var(--${limit.tone})` }}>${text}</text>`}`;
+      ${place && size < right - left - 12 &&
+      html`<text class="axis halo-thin" x=${place.x} y=${at + (above ? -4 : 11)} text-anchor=${place.anchor} style=${{ fill: `var(--${limit.tone})` }}>${text}</text>`}`;
   });
 }
 
@@ -237,12 +253,12 @@ function Lines({ layout, id }) {
 
 /**
  * The few events that a chart names: suspects first, then the latest.
- * @param {import("../types.js").Event[]} events @param {boolean | "all"} named "all": incidents too
+ * @param {TimelineEvent[]} events @param {boolean | "all"} named "all": incidents too
  */
 function namedEvents(events, named) {
   if (!named) return new Set();
   const candidates = events.filter((event) => event.kind !== "label" && (event.kind !== "incident" || named === "all"));
-  const hot = (/** @type {import("../types.js").Event} */ event) => Number(event.status === "act");
+  const hot = (event) => Number(event.status === "act");
   return new Set(candidates.sort((a, b) => hot(b) - hot(a) || b.t.localeCompare(a.t)).slice(0, NAMED_EVENTS));
 }
 
@@ -258,7 +274,8 @@ function Events({ layout, named }) {
     const line = html`<path d="M${px} ${TOP}V${bottom}" stroke=${colour} stroke-dasharray=${event.kind === "incident" ? "none" : "2 3"} stroke-opacity=".7" />`;
     if (!names.has(event)) return line;
     const size = textWidth(event.label) * 1.08;
-    const toLeft = px - size - 8 > left && (px > (left + right) / 2 || px + size > right);
+    const prefersLeft = event.kind === "incident" ? px + size + 8 > right : px > (left + right) / 2 || px + size > right;
+    const toLeft = prefersLeft && px - size - 8 > left;
     const from = toLeft ? px - 5 - size : px + 5;
     if (!toLeft && from + size > right + 8) return line;
     const row = taken.filter((other) => other.from < from + size + 6 && other.to > from - 6).length;
@@ -273,7 +290,7 @@ function Events({ layout, named }) {
 function RightLabels({ layout }) {
   const { panel, y, right, bottom } = layout;
   if (!rightNames(panel).length) return null;
-  const last = (/** @type {(number | null)[]} */ values) => values.findLast((value) => value != null) ?? null;
+  const last = (values) => values.findLast((value) => value != null) ?? null;
   const labels = panel.series.map((series) => ({ text: series.name || panel.name, y: y(last(series.y)), fill: labelInk(series) }));
   const main = labels[0]?.y ?? null;
   if (panel.bands?.length) {
@@ -288,5 +305,5 @@ function RightLabels({ layout }) {
   );
 }
 
-/** @param {import("../types.js").Series} series */
+/** @param {Series} series */
 const labelInk = (series) => ({ reference: "var(--ref-ink)", estimate: "var(--est)", live: "var(--live)", main: "var(--live)" })[series.role];

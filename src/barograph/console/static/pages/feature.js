@@ -4,19 +4,17 @@ import { DistributionChart } from "../charts/distribution.js";
 import { ChartPage, chartPage } from "../charts/layout.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelChart, noteOf } from "../charts/panel.js";
-import { NOTHING, number, percent, plural, quantity, unbroken } from "../format.js";
+import { NOTHING, number, percent, plain, plural, unbroken } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { Guard, StateMessage } from "../states.js";
-import { Glyph, StatusWord, isRaised, tone, word } from "../status.js";
+import { Glyph, StatusWord, alarm, raised, tone, word } from "../status.js";
 
-/** @typedef {import("../types.js").Feature & import("../types.js").Page} FeatureDocument */
-/** @typedef {import("../types.js").ColumnRow} ColumnRow */
 
 const LISTED = 9;
 
-/** @param {{doc: FeatureDocument, route: import("../router.js").Route}} props */
+/** @param {{doc: Feature, route: Route}} props */
 export function FeaturePage({ doc, route }) {
   const table = route.query.get("view");
   const page = useMemo(() => chartPage(doc, route), [doc, table]);
@@ -56,13 +54,13 @@ export function FeaturePage({ doc, route }) {
   <//>`;
 }
 
-FeaturePage.title = (/** @type {import("../router.js").Route} */ route, /** @type {FeatureDocument | null} */ doc) =>
-  `${isRaised(doc?.status) ? `${word(doc?.status)}: ` : ""}${route.column} · ${route.model} · barograph`;
+FeaturePage.title = (route, doc) =>
+  `${alarm(doc?.status)}${route.column} · ${route.model} · barograph`;
 FeaturePage.blocks = [[28], [22], [420], [220, 2], [230]];
 
-const capital = (/** @type {string} */ text) => text.charAt(0).toUpperCase() + text.slice(1);
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Numeric feature of flight-delay, in minutes. @param {FeatureDocument} doc */
+/** Numeric feature of flight-delay, in minutes. @param {Feature} doc */
 function describeColumn(doc) {
   if (doc.description) return unbroken(doc.description);
   const role = doc.role === "feature" ? "input" : doc.role;
@@ -87,7 +85,7 @@ function FeatureLink({ row, href, here }) {
     <${Glyph} status=${row.status} label=${word(row.status)} />
     <span class="feature-words">
       <span class="mono">${row.name}</span>
-      <span class="sub ${isRaised(row.status) ? tone(row.status) : ""}" title=${row.what}>${unbroken(row.what || "No meaningful change").replaceAll("`", "")}</span>
+      <span class="sub ${raised(row.status)}" title=${row.what}>${plain(row.what || "No meaningful change")}</span>
     </span>
     <${MiniOverlay} mini=${row.mini} width=${78} height=${26} />
   </a>`;
@@ -98,7 +96,7 @@ function Diagnosis({ doc, models, columns }) {
   return html`<section class="sheet diagnosis-sheet">
     <div class="diagnosis ${tone(doc.status)}">
       <p class="visually-hidden"><${StatusWord} status=${doc.status} /></p>
-      <h2>${unbroken(doc.headline).replaceAll("`", "")}</h2>
+      <h2>${plain(doc.headline)}</h2>
       <p><${Sentence} text=${doc.lede} models=${models} columns=${columns} /></p>
     </div>
     ${distribution &&
@@ -108,11 +106,10 @@ function Diagnosis({ doc, models, columns }) {
   </section>`;
 }
 
-/** The note under the distribution says how many rows stand behind each side. @param {FeatureDocument} doc */
+/** The note under the distribution says how many rows stand behind each side. @param {Feature} doc */
 function withCounts(doc) {
   const counts = `Reference: ${number(doc.n.reference)} rows, live: ${number(doc.n.live)}`;
-  const distribution = /** @type {import("../types.js").Distribution} */ (doc.distribution);
-  return { ...distribution, note: distribution.note || counts };
+  return { ...doc.distribution, note: doc.distribution.note || counts };
 }
 
 function Proof({ doc }) {
@@ -123,7 +120,7 @@ function Proof({ doc }) {
     html`<section class="sheet panel">
       <h3 class="panel-name">Evidence</h3>
       <ul class="evidence">
-        ${evidence.map(({ text, value }) => html`<li><${Tick} /><span>${unbroken(text).replaceAll("`", "")}</span><span class="evidence-value">${unbroken(value)}</span></li>`)}
+        ${evidence.map(({ text, value }) => html`<li><${Tick} /><span>${plain(text)}</span><span class="evidence-value">${unbroken(value)}</span></li>`)}
       </ul>
     </section>`}
     ${comparison.length > 0 && html`<section class="sheet panel"><h3 class="panel-name">Reference against live</h3><${Comparison} rows=${comparison} unit=${doc.unit} /></section>`}
@@ -135,19 +132,18 @@ const Tick = () => html`<svg width="13" height="13" viewBox="0 0 13 13" aria-hid
 </svg>`;
 
 function Comparison({ rows }) {
-  const raised = (/** @type {{status: import("../types.js").Status}} */ row) => (isRaised(row.status) ? `raised ${tone(row.status)}` : "");
-  const text = (/** @type {number | null} */ value, /** @type {string} */ unit) => (unit === "share" && value != null ? `${percent(value)}\u00a0%` : number(value));
+  const text = (value, unit) => (unit === "share" && value != null ? `${percent(value)}\u00a0%` : number(value));
   return html`<table class="comparison">
     <thead>
       <tr><th scope="col"><span class="visually-hidden">Statistic</span></th><th scope="col" class="num">Reference</th><th scope="col" class="num">Live</th><th scope="col" class="num">Ratio</th></tr>
     </thead>
     <tbody>
       ${rows.map(
-        (/** @type {FeatureDocument["comparison"][0]} */ row) => html`<tr>
+        (row) => html`<tr>
           <th scope="row">${row.name}</th>
           <td class="num muted">${text(row.reference, row.unit)}</td>
-          <td class="num ${row.ratio == null ? raised(row) : ""}">${text(row.live, row.unit)}</td>
-          <td class="num ${row.ratio == null ? "muted" : raised(row) || "muted"}">${number(row.ratio)}</td>
+          <td class="num ${row.ratio == null ? raised(row.status) : ""}">${text(row.live, row.unit)}</td>
+          <td class="num ${(row.ratio != null && raised(row.status)) || "muted"}">${number(row.ratio)}</td>
         </tr>`,
       )}
     </tbody>
@@ -174,12 +170,11 @@ function Signals({ doc }) {
 
 /** A signal as a multiple of its limit: above 1 it is out of the ordinary. */
 function SignalCard({ signal }) {
-  const raised = isRaised(signal.status) ? tone(signal.status) : "";
   const tested = signal.ratio != null;
   const panel = useMemo(() => signal.panel && { ...signal.panel, top: 1 }, [signal.panel]);
   return html`<section class="panel" data-panel=${`signal-${signal.signal}`}>
     <h3 class="panel-name">${signal.name}</h3>
-    <p class="panel-value ${raised}">${tested ? `${number(signal.ratio, 2)}\u00a0×` : NOTHING} <small>${tested ? "its limit" : "not tested"}</small></p>
+    <p class="panel-value ${raised(signal.status)}">${tested ? `${number(signal.ratio, 2)}\u00a0×` : NOTHING} <small>${tested ? "its limit" : "not tested"}</small></p>
     <p class="note signal-text">${unbroken(signal.text)}</p>
     ${panel && panel.t.length > 0 && html`<${PanelChart} panel=${panel} height=${92} />`}
   </section>`;

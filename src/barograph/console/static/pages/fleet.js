@@ -3,17 +3,15 @@
 import { chartPage, ChartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { Sparkline } from "../charts/sparkline.js";
-import { NOTHING, number, plural, quantity, unbroken, versionName } from "../format.js";
+import { NOTHING, number, plain, plural, quantity, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { RANGES, link, rangeOf } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { NO_MODELS, StateMessage } from "../states.js";
-import { Glyph, isRaised, tone, word } from "../status.js";
+import { Glyph, alarm, isRaised, raised, tone, word } from "../status.js";
 
-/** @typedef {import("../types.js").Fleet & import("../types.js").Page} FleetDocument */
-/** @typedef {import("../types.js").FleetModel} FleetModel */
 
-/** @param {{doc: FleetDocument, route: import("../router.js").Route}} props */
+/** @param {{doc: Fleet, route: Route}} props */
 export function FleetPage({ doc, route }) {
   const table = route.query.get("view");
   const page = useMemo(() => chartPage(doc, route), [doc, table]);
@@ -41,8 +39,7 @@ export function FleetPage({ doc, route }) {
   <//>`;
 }
 
-FleetPage.title = (_, /** @type {FleetDocument | null} */ doc) =>
-  doc && isRaised(doc.status) ? `${word(doc.status)}: ${doc.headline} · barograph` : "Fleet · barograph";
+FleetPage.title = (_, doc) => `${alarm(doc?.status)}${isRaised(doc?.status) ? doc.headline : "Fleet"} · barograph`;
 FleetPage.blocks = [[28], [22], [520], [140]];
 
 function FleetTable({ models, range }) {
@@ -69,19 +66,16 @@ function FleetTable({ models, range }) {
       </tr>
     </thead>
     <tbody>
-      ${models.map((/** @type {FleetModel} */ model) => html`<${FleetRow} key=${model.name} model=${model} range=${range} />`)}
+      ${models.map((model) => html`<${FleetRow} key=${model.name} model=${model} range=${range} />`)}
     </tbody>
   </table>`;
 }
 
-/** The colour of a cell: only what is past a limit has one. @param {boolean} over @param {import("../types.js").Status} status */
-const colour = (over, status) => (over && isRaised(status) ? `raised ${tone(status)}` : "");
-
 function FleetRow({ model, range }) {
   const { service, output, outcomes, causes } = model;
-  const over = (/** @type {string} */ field) => colour((service.over ?? []).includes(field), service.status);
-  const outputOver = output.over ?? ["value"];
-  const quiet = (/** @type {boolean} */ is) => (is ? "muted" : "");
+  const over = (group, field) => (group.over?.includes(field) ? raised(group.status) : "");
+  const valueOver = output.over ? over(output, "value") : raised(output.status);
+  const quiet = (status) => (status === "no_data" ? "muted" : raised(status));
   const drifted = causes.drifted == null ? NOTHING : `${causes.drifted} of ${causes.columns}`;
   return html`<tr data-model=${model.name}>
     <td class="model-cell">
@@ -89,26 +83,26 @@ function FleetRow({ model, range }) {
       <div>
         <a class="row-link" data-row href=${link.model(model.name)}>${model.name}</a> <span class="version">${versionName(model.version)}</span>
         ${model.status !== "ok" && html` <span class="status ${tone(model.status)}">${word(model.status)}</span>`}
-        ${model.status !== "ok" && model.reason && html`<div class="sub">${unbroken(model.reason).replaceAll("`", "")}</div>`}
+        ${model.status !== "ok" && model.reason && html`<div class="sub">${plain(model.reason)}</div>`}
       </div>
     </td>
     <td class="spark-cell"><${Sparkline} spark=${model.spark} status=${model.output.status} name=${sparkSentence(model, range)} /></td>
-    <td class="num ${over("rate")}" data-name="Requests/s">${number(service.rate)}</td>
-    <td class="num ${over("p95")}" data-name="p95">${quantity(service.p95, "seconds")}</td>
-    <td class="num ${over("errors")}" data-name="Errors">${quantity(service.errors, "share")}</td>
-    <td class="num ${colour(outputOver.includes("value"), output.status)} ${quiet(output.status === "no_data")}" data-name="Key output now">${unbroken(output.text)}</td>
-    <td class="num ${colour(outputOver.includes("empty"), output.status)}" data-name="Empty">${quantity(output.empty, "share")}</td>
+    <td class="num ${over(service, "rate")}" data-name="Requests/s">${number(service.rate)}</td>
+    <td class="num ${over(service, "p95")}" data-name="p95">${quantity(service.p95, "seconds")}</td>
+    <td class="num ${over(service, "errors")}" data-name="Errors">${quantity(service.errors, "share")}</td>
+    <td class="num ${output.status === "no_data" ? "muted" : valueOver}" data-name="Key output now">${unbroken(output.text)}</td>
+    <td class="num ${over(output, "empty")}" data-name="Empty">${quantity(output.empty, "share")}</td>
     <td data-name="Quality, labels so far">
-      <span class="${colour(true, outcomes.status)} ${quiet(outcomes.status === "no_data")}">${unbroken(outcomes.text)}</span>
+      <span class=${quiet(outcomes.status)}>${unbroken(outcomes.text)}</span>
       ${outcomes.sub && html`<div class="sub">${unbroken(outcomes.sub)}</div>`}
     </td>
-    <td data-name="Drifted features"><span class="${colour(!!causes.drifted, causes.status)} ${quiet(!causes.drifted)}">${drifted}</span></td>
+    <td data-name="Drifted features"><span class=${causes.drifted ? raised(causes.status) : "muted"}>${drifted}</span></td>
   </tr>`;
 }
 
-/** @param {FleetModel} model @param {string} range */
+/** What the sparkline shows. @param {FleetModel} model */
 function sparkSentence(model, range) {
-  const raised = model.spark.ribbon.filter(isRaised).length / Math.max(1, model.spark.ribbon.length);
-  const share = raised ? `, past a limit for ${quantity(raised, "share")} of the time` : "";
+  const past = model.spark.ribbon.filter(isRaised).length / Math.max(1, model.spark.ribbon.length);
+  const share = past ? `, past a limit for ${quantity(past, "share")} of the time` : "";
   return unbroken(`Key output of ${model.name} over the last ${range}, now ${model.output.text}${share}`);
 }

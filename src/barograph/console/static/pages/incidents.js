@@ -1,16 +1,14 @@
 /** Incidents: what is firing now, then what is over. */
 
-import { duration, moment, plural, quantity, seconds, unbroken, versionName } from "../format.js";
+import { duration, moment, plain, plural, quantity, seconds, unbroken, versionName } from "../format.js";
 import { html, useEffect, useRef } from "../html.js";
 import { link } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { StateMessage } from "../states.js";
 import { Glyph, StatusWord } from "../status.js";
 
-/** @typedef {import("../types.js").Incident} Incident */
-/** @typedef {import("../types.js").Incidents & import("../types.js").Page} IncidentsDocument */
 
-/** @param {{doc: IncidentsDocument, route: import("../router.js").Route}} props */
+/** @param {{doc: Incidents, route: Route}} props */
 export function IncidentsPage({ doc, route }) {
   const model = route.query.get("model");
   const now = seconds(doc.now) ?? 0;
@@ -32,13 +30,13 @@ export function IncidentsPage({ doc, route }) {
 IncidentsPage.title = () => "Incidents · barograph";
 IncidentsPage.blocks = [[28], [22], [160], [240]];
 
-function headline(/** @type {number} */ firing, /** @type {string | null} */ model) {
+function headline(firing, model) {
   const where = model ? ` on ${model}` : "";
   if (!firing) return `No incident is firing${where}`;
-  return `${plural(firing, "incident")} ${firing === 1 ? "is" : "are"} firing${where}`;
+  return firing === 1 ? `One incident is firing${where}` : `${plural(firing, "incident")} are firing${where}`;
 }
 
-function lede(/** @type {Incident[]} */ firing, /** @type {Incident[]} */ resolved, /** @type {number} */ now) {
+function lede(firing, resolved, now) {
   if (firing.length) {
     const oldest = Math.min(...firing.map((incident) => seconds(incident.since) ?? now));
     return `The oldest has been open for ${duration(now - oldest)}.`;
@@ -57,7 +55,7 @@ function namesIn(incident) {
 }
 
 function IncidentRow({ incident, now, wanted }) {
-  const ref = useRef(/** @type {HTMLElement | null} */ (null));
+  const ref = useRef(null);
   useEffect(() => {
     if (wanted) ref.current?.scrollIntoView({ block: "center" });
   }, [wanted]);
@@ -70,17 +68,17 @@ function IncidentRow({ incident, now, wanted }) {
   return html`<article class="incident ${wanted ? "wanted" : ""}" ref=${ref} id=${incident.id}>
     <${Glyph} status=${status} size=${14} />
     <div class="incident-body">
-      <h3><a class="plain" data-row href=${models.get(incident.model)}>${unbroken(incident.headline).replaceAll("`", "")}</a></h3>
+      <h3><a class="plain" data-row href=${models.get(incident.model)}>${plain(incident.headline)}</a></h3>
       <p class="sub">${incident.model} ${versionName(incident.version)} · ${incident.severity === "page" ? "page" : "ticket"} · ${incident.id}</p>
-      <ul class="alerts">
-        ${incident.alerts.map((alert) => html`<${AlertRow} alert=${alert} now=${now} models=${models} columns=${columns} />`)}
-      </ul>
     </div>
     <div class="incident-time">
       <${StatusWord} status=${status} text=${firing ? "" : "Resolved"} />
       <p class="sub">${time}</p>
       <p class="sub">${firing ? "open for" : "lasted"} ${duration((until ?? now) - since)}</p>
     </div>
+    <ul class="alerts">
+      ${incident.alerts.map((alert) => html`<${AlertRow} alert=${alert} now=${now} models=${models} columns=${columns} />`)}
+    </ul>
   </article>`;
 }
 
@@ -90,6 +88,6 @@ function AlertRow({ alert, now, models, columns }) {
   return html`<li>
     ${alert.column && html`<a class="mono" href=${columns.get(alert.column)}>${alert.column}</a>`}
     <span><${Sentence} text=${alert.text || alert.name} models=${models} columns=${columns} /></span>
-    <span class="note" title=${over}>${since}</span>
+    <span class="note" title=${over}>since ${since}</span>
   </li>`;
 }

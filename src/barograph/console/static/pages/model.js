@@ -4,21 +4,18 @@ import { ChartPage, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelCard } from "../charts/panel.js";
-import { NOTHING, moment, number, plural, seconds, unbroken, versionName } from "../format.js";
+import { NOTHING, moment, number, plain, plural, seconds, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { NO_LABELS, StateMessage } from "../states.js";
-import { Glyph, StatusWord, isRaised, tone, word } from "../status.js";
+import { Glyph, StatusWord, alarm, isRaised, raised, word } from "../status.js";
 
-/** @typedef {import("../types.js").Model & import("../types.js").Page} ModelDocument */
-/** @typedef {import("../types.js").ColumnRow} ColumnRow */
-/** @typedef {import("../types.js").Panel} Panel */
 
-/** Rows without change that are shown before "Show all". */
-const CALM_ROWS = 8;
+/** Rows that are shown before "Show all", if no more have changed. */
+const LEAST_ROWS = 8;
 
-/** @param {{doc: ModelDocument, route: import("../router.js").Route}} props */
+/** @param {{doc: Model, route: Route}} props */
 export function ModelPage({ doc, route }) {
   const table = route.query.get("view");
   const page = useMemo(() => chartPage(doc, route), [doc, table]);
@@ -56,35 +53,34 @@ export function ModelPage({ doc, route }) {
   <//>`;
 }
 
-ModelPage.title = (/** @type {import("../router.js").Route} */ route, /** @type {ModelDocument | null} */ doc) =>
-  `${isRaised(doc?.status) ? `${word(doc?.status)}: ` : ""}${route.model} · barograph`;
+ModelPage.title = (route, doc) =>
+  `${alarm(doc?.status)}${route.model} · barograph`;
 ModelPage.blocks = [[28], [22], [110], [180, 4], [250, 3], [200]];
 
 /** The panel that shows the tooltip of a moment that came with the URL: the first that is past a limit. */
-function leadPanel(/** @type {ModelDocument} */ doc) {
+function leadPanel(doc) {
   const panels = [...doc.output.panels, ...doc.service.panels, ...doc.outcomes.panels];
   return (panels.find((panel) => panel.status === "act") ?? panels.find((panel) => panel.status === "watch") ?? panels[0])?.id;
 }
 
 function VersionChoice({ versions, current }) {
   if (!versions || versions.length < 2) return null;
-  const choose = (/** @type {any} */ event) => {
+  const choose = (event) => {
     const { value } = event.target;
     setQuery({ version: value === versions[0] ? null : value }, { replace: false });
   };
   return html`<label class="choice">Version
     <select onChange=${choose} value=${current}>
-      ${versions.map((/** @type {string} */ version) => html`<option value=${version} selected=${version === current}>${versionName(version)}</option>`)}
+      ${versions.map((version) => html`<option value=${version} selected=${version === current}>${versionName(version)}</option>`)}
     </select>
   </label>`;
 }
 
 function Tabs({ doc, columns }) {
   const first = doc.causes.columns[0]?.name;
-  const raised = isRaised(doc.causes.status);
   return html`<nav class="tabs" aria-label=${doc.name}>
     <a href=${link.model(doc.name)} aria-current="page">Main</a>
-    ${first && html`<a href=${columns.get(first)}>${raised && html`<${Glyph} status=${doc.causes.status} size=${10} label=${word(doc.causes.status)} />`}Features</a>`}
+    ${first && html`<a href=${columns.get(first)}>${isRaised(doc.causes.status) && html`<${Glyph} status=${doc.causes.status} size=${10} label=${word(doc.causes.status)} />`}Features</a>`}
     <a href=${link.incidents(null, doc.name)}>Incidents</a>
   </nav>`;
 }
@@ -109,7 +105,7 @@ function PanelGrid({ section, lead, height, named = false, checks = [], otherwis
     ${state && html`<div class="panel"><${StateMessage} state=${state} /></div>`}
     ${cells > 0 &&
     html`<div class="grid columns-${columns} ${checks.length ? "with-checks" : ""}">
-      ${panels.map((/** @type {Panel} */ panel) => html`<${PanelCard} key=${panel.id} panel=${panel} height=${height} named=${named} lead=${panel.id === lead} />`)}
+      ${panels.map((panel) => html`<${PanelCard} key=${panel.id} panel=${panel} height=${height} named=${named} lead=${panel.id === lead} />`)}
       ${checks.length > 0 && html`<${Checks} checks=${checks} />`}
     </div>`}
   </div>`;
@@ -120,10 +116,10 @@ function Checks({ checks }) {
     <h3 class="panel-name">Quality checks</h3>
     <ul>
       ${checks.map(
-        (/** @type {import("../types.js").Check} */ check) => html`<li>
+        (check) => html`<li>
           <${Glyph} status=${check.status} label=${word(check.status)} />
           <span>${check.name}${check.note && html`<span class="sub">${unbroken(check.note)}</span>`}</span>
-          <span class="num ${isRaised(check.status) ? `raised ${tone(check.status)}` : ""}">${unbroken(check.text)}</span>
+          <span class="num ${raised(check.status)}">${unbroken(check.text)}</span>
         </li>`,
       )}
     </ul>
@@ -135,9 +131,9 @@ function Causes({ causes, columns, now, all }) {
   if (!causes.columns.length) {
     return html`<div class="sheet message"><p class="note">No columns are recorded yet.</p></div>`;
   }
-  const raised = causes.columns.filter((/** @type {ColumnRow} */ row) => isRaised(row.status)).length;
-  const shown = all ? causes.columns : causes.columns.slice(0, Math.max(CALM_ROWS, raised));
-  const has = (/** @type {"weight" | "ratio"} */ key) => causes.columns.some((/** @type {ColumnRow} */ row) => row[key] != null);
+  const urgent = causes.columns.filter((row) => isRaised(row.status)).length;
+  const shown = all ? causes.columns : causes.columns.slice(0, Math.max(LEAST_ROWS, urgent));
+  const has = (key) => causes.columns.some((row) => row[key] != null);
   const [weights, ratios] = [has("weight"), has("ratio")];
   return html`<div class="sheet">
     <table class="causes">
@@ -154,7 +150,7 @@ function Causes({ causes, columns, now, all }) {
         </tr>
       </thead>
       <tbody>
-        ${shown.map((/** @type {ColumnRow} */ row) => html`<${CauseRow} key=${row.name} row=${row} href=${columns.get(row.name)} now=${now} weights=${weights} ratios=${ratios} />`)}
+        ${shown.map((row) => html`<${CauseRow} key=${row.name} row=${row} href=${columns.get(row.name)} now=${now} weights=${weights} ratios=${ratios} />`)}
       </tbody>
     </table>
     ${causes.columns.length > shown.length &&
@@ -163,17 +159,17 @@ function Causes({ causes, columns, now, all }) {
 }
 
 function CauseRow({ row, href, now, weights, ratios }) {
-  const raised = isRaised(row.status);
+  const colour = raised(row.status);
   const since = seconds(row.since);
   return html`<tr>
     <td><${Glyph} status=${row.status} label=${word(row.status)} /></td>
     <td><a class="row-link mono" data-row href=${href}>${row.name}</a>${row.role && row.role !== "feature" && html` <span class="tag">${row.role}</span>`}</td>
     <td><${MiniOverlay} mini=${row.mini} /></td>
-    <td class=${raised ? "strong" : "muted"} data-name="What changed">${unbroken(row.what || "No meaningful change").replaceAll("`", "")}</td>
+    <td class=${colour ? "strong" : "muted"} data-name="What changed">${plain(row.what || "No meaningful change")}</td>
     <td class="muted" data-name="Since">${since === null ? NOTHING : moment(since, now)}</td>
     ${weights && html`<td data-name="Weight in model">${row.weight == null ? NOTHING : html`<span class="bar weight" role="img" aria-label="${number(row.weight * 100)} %"><i style=${{ width: `${row.weight * 100}%` }}></i></span>`}</td>`}
-    ${ratios && html`<td class="num ${raised ? tone(row.status) : ""}" data-name="Against its limit">${row.ratio == null ? NOTHING : `${number(row.ratio, 2)}\u00a0×`}</td>`}
-    <td class="num ${raised ? `raised ${tone(row.status)}` : ""}" data-name="Distance, PSI">${row.psi == null ? NOTHING : row.psi >= 1 ? number(row.psi) : row.psi.toFixed(2)}</td>
+    ${ratios && html`<td class="num" data-name="Against its limit">${row.ratio == null ? NOTHING : `${number(row.ratio, 2)}\u00a0×`}</td>`}
+    <td class="num ${colour}" data-name="Distance, PSI">${row.psi == null ? NOTHING : row.psi >= 1 ? number(row.psi) : row.psi.toFixed(2)}</td>
   </tr>`;
 }
 
