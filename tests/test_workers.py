@@ -200,7 +200,9 @@ def test_http_counts_are_exact_over_workers(tmp_path):
         assert lines['http_requests_total{handler="/predict",method="POST",status="2xx"}'] == running.sent
         assert lines['http_requests_total{handler="none",method="GET",status="4xx"}'] == 1
         count = lines['http_request_duration_seconds_count{handler="/predict",method="POST"}']
-        assert count == lines['http_request_duration_seconds_bucket{handler="/predict",method="POST",le="+Inf"}']
+        assert (
+            count == lines['http_request_duration_seconds_bucket{handler="/predict",method="POST",le="+Inf"}']
+        )
         assert count == running.sent
 
 

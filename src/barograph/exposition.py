@@ -398,7 +398,10 @@ class Exposed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an endpoint looks at. `client` is the address of who asks, None where it is not known; headers are in lower case."""
+    """What an endpoint looks at. `client` is the address of who asks, None where it is not known.
+
+    Names of headers are in lower case, values are bytes read as Latin-1, as ASGI and WSGI have them.
+    """
 
     method: str
     path: str
@@ -455,7 +458,7 @@ def _refusal(token: str | None, request: Request) -> Answer | None:
     """Why /profile is not shown: a token that is not the monitor's, or none and not this machine."""
     if token:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):
             return None
         remedy = "send it as `Authorization: Bearer TOKEN`"
         return Answer.error(401, "/profile needs the monitor's token", remedy, ("www-authenticate", "Bearer"))

@@ -192,12 +192,12 @@ class Ledger:
     def add_event(self, event: Event) -> None:
         """Remember an event; the same one again changes nothing."""
         values = [event.moment, event.until, event.kind, event.model, event.label]
-        with self._tiles.transaction() as connection:
-            known = connection.execute(
-                "SELECT count(*) FROM events WHERE kind = ? AND model IS NOT DISTINCT FROM ? AND label = ? AND moment = ?",
-                [event.kind, event.model, event.label, event.moment],
-            ).fetchone()
-            if known is None or not known[0]:
+        known = self._one(
+            "SELECT count(*) FROM events WHERE kind = ? AND model IS NOT DISTINCT FROM ? AND label = ? AND moment = ?",
+            [event.kind, event.model, event.label, event.moment],
+        )
+        if not known:
+            with self._tiles.transaction() as connection:
                 connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values)
 
     def events(self, start: float, end: float, model: str | None = None) -> list[Event]:

@@ -1,7 +1,7 @@
 """Exact binning of many numeric columns at once, with hardly any search.
 
-A value's key is the upper 16 bits of float32(x - centre). A table of 65,536 entries a column maps a key to its slot wherever
-every value with that key lies in one slot; the other keys, a few in a hundred, are resolved by binary search.
+A value's key is the upper bits of float32(x - centre). A table a column maps a key to its slot wherever every value with
+that key lies in one slot; the other keys, fewer than one in a hundred, are resolved by binary search.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,11 @@ import numpy as np
 
 from barograph.bins import NumericBins
 
-_KEYS = 1 << 16
+BITS, FEWER_BITS = 18, 16  # of a key: each bit halves what has to be searched, and doubles the tables
+MANY = 64  # columns from which tables of 256 kB each would be too much for a serving process
 _AMBIGUOUS8, _AMBIGUOUS16 = np.iinfo(np.uint8).max, np.iinfo(np.uint16).max
-_UPPER_HALF = slice(1, None, 2) if np.little_endian else slice(0, None, 2)
+_EXPONENT_BITS = 9  # with the sign
+_INFINITE = 255  # the exponent of what is no finite float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,64 +26,75 @@ class Lookup:
     centres: np.ndarray
     table: np.ndarray
     ambiguous: int
+    bits: int
 
     @classmethod
     def build(cls, bins: Sequence[NumericBins], centres: Sequence[float]) -> "Lookup":
         """Make the tables; a centre is where a column's values are dense (its median)."""
         ambiguous = _AMBIGUOUS8 if all(b.size < _AMBIGUOUS8 for b in bins) else _AMBIGUOUS16
         kind = np.uint8 if ambiguous == _AMBIGUOUS8 else np.uint16
-        rounded = np.array([_float32(c) for c in centres], dtype=np.float64)
-        tables = [_table(b, c, ambiguous) for b, c in zip(bins, rounded, strict=True)]
-        table = np.concatenate(tables).astype(kind) if tables else np.empty(0, kind)
-        return cls(tuple(bins), rounded, table, ambiguous)
+        bits = BITS if len(bins) <= MANY else FEWER_BITS
+        finite = np.where(np.isfinite(centres), centres, 0.0)
+        table = np.empty((len(bins), 1 << bits), kind)
+        for row, own, centre in zip(table, bins, finite, strict=True):
+            row[:] = _table(own, centre, bits, ambiguous)
+        return cls(tuple(bins), finite, table.ravel(), ambiguous, bits)
 
     def select(self, columns: Sequence[int]) -> "Lookup":
         """The tables of some columns, by position."""
         if list(columns) == list(range(len(self.bins))):
             return self
-        tables = [self.table[i * _KEYS : (i + 1) * _KEYS] for i in columns]
+        tables = [self.table[i << self.bits : (i + 1) << self.bits] for i in columns]
         table = tables[0] if len(tables) == 1 else np.concatenate([self.table[:0], *tables])
-        return Lookup(tuple(self.bins[i] for i in columns), self.centres[list(columns)], table, self.ambiguous)
+        bins = tuple(self.bins[i] for i in columns)
+        return Lookup(bins, self.centres[list(columns)], table, self.ambiguous, self.bits)
 
     def index(self, matrix: np.ndarray) -> np.ndarray:
         """Slots (columns, rows) of float64 values (columns, rows); equal to each column's `NumericBins.index`."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            narrow = (matrix - self.centres[:, None]).astype(np.float32)
-        keys = narrow.view(np.uint16)[:, _UPPER_HALF]
-        slots = self.table.take(keys + self._starts(), mode="clip")
+        keys = _keys(matrix, self.centres[:, None], self.bits)
+        if len(self.bins) > 1:
+            keys += (np.arange(len(self.bins)) << self.bits)[:, None]
+        slots = self.table.take(keys, mode="clip")
         unsure = np.flatnonzero(slots.ravel() == self.ambiguous)
         if len(unsure):
             self._resolve(matrix, slots, unsure)
-        return np.asarray(slots)
-
-    def _starts(self) -> np.ndarray:
-        return (np.arange(len(self.bins), dtype=np.int32) * _KEYS)[:, None]
+        return slots
 
     def _resolve(self, matrix: np.ndarray, slots: np.ndarray, unsure: np.ndarray) -> None:
-        columns = unsure // matrix.shape[1]
-        cuts = np.searchsorted(columns, np.arange(len(self.bins) + 1))
+        cuts = np.searchsorted(unsure, np.arange(len(self.bins) + 1) * matrix.shape[1])
         values, flat = matrix.ravel()[unsure], slots.reshape(-1)
-        for column in np.unique(columns).tolist():
-            part = slice(cuts[column], cuts[column + 1])
-            flat[unsure[part]] = self.bins[column].index(values[part])
+        for bins, first, last in zip(self.bins, cuts, cuts[1:], strict=False):
+            if first < last:
+                flat[unsure[first:last]] = bins.index(values[first:last])
 
 
-def _float32(centre: float) -> float:
-    limit = float(np.finfo(np.float32).max) / 4
-    return float(np.float32(np.clip(centre, -limit, limit))) if np.isfinite(centre) else 0.0
-
-
-def _table(bins: NumericBins, centre: float, ambiguous: int) -> np.ndarray:
-    """Slot of each key, or `ambiguous`. A key's interval is widened by one float32 step, which covers both roundings."""
-    uppers = np.arange(_KEYS, dtype=np.uint32) << 16
-    ends = np.stack([uppers, uppers | 0xFFFF]).view(np.float32)
-    good = np.isfinite(ends).all(axis=0)
-    least, most = np.minimum(*ends), np.maximum(*ends)
+def _keys(values: np.ndarray, centre: np.ndarray | float, bits: int) -> np.ndarray:
+    """The upper bits of each value's distance from the centre, as float32."""
     with np.errstate(over="ignore", invalid="ignore"):
-        least = np.nextafter(least, np.float32(-np.inf)).astype(np.float64) + centre
-        most = np.nextafter(most, np.float32(np.inf)).astype(np.float64) + centre
-        first = np.searchsorted(bins.edges, np.nextafter(least, -np.inf), side="right")
-        last = np.searchsorted(bins.edges, np.nextafter(most, np.inf), side="right")
-    table = np.where(good & np.isfinite(least) & np.isfinite(most) & (first == last), first, ambiguous)
-    table[np.isnan(ends).all(axis=0)] = bins.missing  # a cast to float32 sets the quiet bit, so every NaN has such a key
-    return table
+        narrow = (values - centre).astype(np.float32)
+    return (narrow.view(np.uint32) >> np.uint32(32 - bits)).astype(np.intp)
+
+
+def _table(bins: NumericBins, centre: float, bits: int, ambiguous: int) -> np.ndarray:
+    """Slot of each key, or `ambiguous`.
+
+    Subtracting and rounding never change the order of two values, so the key of an edge and that of the number just below it
+    bound what lies on either side; where they are one key, that key has values of both.
+    """
+    half, step = 1 << (bits - 1), 1 << (bits - _EXPONENT_BITS)
+    with np.errstate(over="ignore"):
+        before = np.nextafter(bins.edges, -np.inf)
+    below, at = (_rank(_keys(values, centre, bits), half) for values in (before, bins.edges))
+    slots = np.cumsum(np.bincount(at, minlength=2 * half))
+    slots[at[below == at]] = ambiguous
+    if np.any((at >= half - step) & (below < half + step)):
+        slots[half - step : half + step] = ambiguous  # 0, and what a library that flushes subnormals makes 0
+    finite = slice(half - _INFINITE * step, half + _INFINITE * step)
+    slots[: finite.start - 1] = slots[finite.stop + 1 :] = bins.missing
+    slots[[finite.start - 1, finite.stop]] = ambiguous  # infinite, or finite and too large for a float32
+    return np.concatenate([slots[half:], slots[half - 1 :: -1]])
+
+
+def _rank(keys: np.ndarray, half: int) -> np.ndarray:
+    """Place of a key in the order of values: negative keys, the upper half, run downwards."""
+    return np.where(keys < half, keys + half, 2 * half - 1 - keys)

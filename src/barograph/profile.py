@@ -1,7 +1,7 @@
 """A profile: integer counts over frozen bins. Merging is addition, so threads, replicas and hours add up exactly."""
 
 from collections import Counter as Tally
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from barograph.bins import BinSet, CategoryBins, NumericBins
 from barograph.lookup import Lookup
 from barograph.schema import Schema
 
-BLOCK = 16_384  # rows at a time: what fits into a core's cache
+BLOCK = 32_768  # rows at a time: what fits into a core's cache
 TABLE_WORTH = 4_096  # rows above which building a lookup table pays for itself
 
 
@@ -97,42 +97,34 @@ class Counter:
         """Profile of a batch. A column that it lacks counts as missing; a column that the bins lack is passed over."""
         data = frames.table(features, self.schema.features)
         counts, sums = np.zeros(self.bins.size, dtype=np.int64), np.zeros(self.bins.size)
-        tabled = self._tabled(data, now) if data.rows >= TABLE_WORTH else {}
-        if tabled:
-            self._count_tabled(tabled, data.rows, counts, sums)
         for name in self.bins.columns:
-            if name not in tabled:
-                self._count_column(name, data, now, counts, sums)
-        return Profile(self.bins, data.rows, counts, sums)
-
-    def _tabled(self, data: frames.Table, now: np.ndarray | float) -> dict[str, np.ndarray]:
-        return {n: self.schema[n].values(data.columns[n], now) for n in self.numbers if n in data.columns}
-
-    def _count_tabled(
-        self, columns: Mapping[str, np.ndarray], rows: int, counts: np.ndarray, sums: np.ndarray
-    ) -> None:
-        for name, values in columns.items():
-            one = self.lookup.select([self.numbers.index(name)])
             where = self.bins.slice(name)
-            for start in range(0, rows, BLOCK):
-                block = np.ascontiguousarray(values[start : start + BLOCK])
-                add(one.index(block[None, :])[0], block, counts[where], sums[where])
+            self._count_column(name, data, now, counts[where], sums[where])
+        return Profile(self.bins, data.rows, counts, sums)
 
     def _count_column(
         self, name: str, data: frames.Table, now: np.ndarray | float, counts: np.ndarray, sums: np.ndarray
     ) -> None:
-        bins, where = self.bins.columns[name], self.bins.slice(name)
+        bins = self.bins.columns[name]
         if name not in data.columns:
-            counts[where][bins.missing] += data.rows
+            counts[bins.missing] += data.rows
         elif isinstance(bins, CategoryBins):
-            counts[where] += category_counts(bins, data.columns[name])
+            counts += category_counts(bins, data.columns[name])
         else:
             values = self.schema[name].values(data.columns[name], now)
-            add(bins.index(values), values, counts[where], sums[where])
+            index = self._table(name) if data.rows >= TABLE_WORTH and name in self.numbers else bins.index
+            for start in range(0, data.rows, BLOCK):
+                block = np.ascontiguousarray(values[start : start + BLOCK])
+                add(index(block), block, counts, sums)
+
+    def _table(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        lookup = self.lookup.select([self.numbers.index(name)])
+        return lambda values: lookup.index(values[None, :])[0]
 
 
 def add(slots: np.ndarray, values: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
     """Count values in their slots, in place; `sums` takes the values of the value slots (the last two are not values)."""
+    slots = slots.astype(np.intp, copy=False)  # once, not in each bincount
     counts += np.bincount(slots, minlength=len(counts))
     sums[:-2] += bounded(np.bincount(slots, weights=values, minlength=len(sums))[:-2])
 
@@ -145,7 +137,7 @@ def bounded(sums: np.ndarray) -> np.ndarray:
 def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:
     """Count the categories of a column (int64[bins.size])."""
     if isinstance(values, frames.Coded):
-        by_code = np.bincount(values.codes + 1, minlength=len(values.categories) + 1)
+        by_code = _code_counts(values.codes, len(values.categories))
         slots = np.append(bins.missing, bins.index(values.categories))
         return np.bincount(slots, weights=by_code, minlength=bins.size).astype(np.int64)
     try:
@@ -157,4 +149,13 @@ def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:
     counts = np.zeros(bins.size, dtype=np.int64)
     for value, n in tally.items():
         counts[bins.slot(value)] += n
+    return counts
+
+
+def _code_counts(codes: np.ndarray, categories: int) -> np.ndarray:
+    """How often each code occurs, -1 first (int64[categories + 1]), in blocks: a copy of the whole would fill the memory."""
+    counts = np.zeros(categories + 1, dtype=np.int64)
+    for start in range(0, len(codes), BLOCK):
+        block = np.add(codes[start : start + BLOCK], 1, dtype=np.intp)
+        counts += np.bincount(block, minlength=len(counts))
     return counts

@@ -29,15 +29,14 @@ def share(value: float) -> str:
 def number(value: float) -> str:
     """A number in three figures, with thousands apart.
 
-    >>> number(1234.5), number(0.01234), number(41.0)
-    ('1,234', '0.0123', '41')
+    >>> number(1234.5), number(0.01234), number(-41.0), number(2e-308)
+    ('1,234', '0.0123', '−41', '0')
     """
     if not math.isfinite(value):
         return "unknown"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    text = f"{value:.3g}"
-    return "0" if text == "-0" else text
+    size = abs(value)
+    text = f"{size:,.0f}" if size >= 1000 else "0" if size < 1e-12 else f"{size:.3g}"
+    return f"−{text}" if value < 0 and text != "0" else text
 
 
 def times(ratio: float) -> str:
@@ -121,9 +120,7 @@ def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums:
     assert not isinstance(bins, CategoryBins)
     live = quantile(bins, counts, np.array([0.25, 0.5, 0.75, 0.95]), sums)
     usual = quantile(bins, reference.counts, np.array([0.25, 0.5, 0.75, 0.95]), reference.sums)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = live / usual
-    steady = ratios[(np.abs(usual) > 1e-9) & np.isfinite(ratios)]
+    steady = quotients(live, usual)
     if (
         len(steady) >= 3
         and steady.min() > 0
@@ -140,6 +137,12 @@ def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums:
         f"{subject} is spread differently than usual: p25 to p95 {number(live[0])} to {number(live[3])}, "
         f"usual {number(usual[0])} to {number(usual[3])}"
     )
+
+
+def quotients(live: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Live / usual where both are numbers of one sign, well away from 0; NaN elsewhere is left out."""
+    far = (np.abs(live) > 1e-9) & (np.abs(usual) > 1e-9) & (np.sign(live) == np.sign(usual))
+    return np.asarray(live[far] / usual[far])
 
 
 def no_traffic(expected: float, minutes: int) -> str:

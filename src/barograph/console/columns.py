@@ -260,9 +260,9 @@ def evidence(column: Column) -> list[dict[str, str]]:
             quantile(column.bins, c, np.array([0.25, 0.5, 0.75]))
             for c in (column.counts, column.reference.counts)
         )
-        pairs = [(q, a / b) for q, a, b in zip((25, 50, 75), live, usual, strict=True) if abs(b) > 1e-9]
-        if pairs:
-            text = ", ".join(f"{sentences.number(r)} at p{q}" for q, r in pairs)
+        ratios = sentences.quotients(live, usual)
+        if len(ratios) == len(live):
+            text = ", ".join(f"{sentences.number(r)} at p{q}" for q, r in zip((25, 50, 75), ratios, strict=True))
             found.append({"text": "Live divided by reference", "value": text})
     psi = float(MEASURES["psi"](column.reference, column.counts))
     found.append({"text": "Distance from the reference", "value": f"PSI {sentences.number(psi)}"})

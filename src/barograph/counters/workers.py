@@ -60,11 +60,9 @@ class Team:
         """Whether the process that the team has in common is gone; `path` is the team's directory."""
         if self.host != _host():
             return time.time() - path.stat().st_mtime > FOREIGN_AGE
-        if self.pid == os.getpid():
-            return False
         if PROC.exists():
             return _start(self.pid) != self.start
-        return not _exists(self.pid)
+        return self.start != _tree() if self.pid == os.getpid() else not _exists(self.pid)
 
 
 @dataclass(frozen=True, slots=True)

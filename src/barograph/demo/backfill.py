@@ -15,7 +15,7 @@ from barograph import Clock, Monitor, Reference
 from barograph.clock import parse_time
 from barograph.demo import model as artefacts
 from barograph.demo.flights import FEATURES, seconds
-from barograph.sources import increments
+from barograph.sources import StoredReferences, increments
 from barograph.tiles import DAY, HOUR, MINUTE, Increment, Retention, Tiles
 
 FINE = 600  # seconds: the steps of the days of which minutes are kept; an hour before that
@@ -27,7 +27,7 @@ def backfill(
 ) -> Iterator[tuple[float, int]]:
     """Put the flights of the 28 days before LIVE into the tiles at `store`; yields the share done, and the flights so far.
 
-    `counters` is an empty directory for the monitor.
+    `artifact` is the model's file, `counters` an empty directory for the monitor.
     """
     end = parse_time(artefacts.LIVE)
     start = end - artefacts.HISTORY_DAYS * DAY
@@ -45,6 +45,7 @@ def backfill(
         directory=counters,
     )
     with Tiles(store) as tiles, monitor:
+        StoredReferences(tiles)[reference.bins.id] = reference.to_json()
         tiles.expire(end)  # what is older than minutes are kept then goes to its hour
         low, grown = 0, list[Increment]()
         for i, (begin, moment) in enumerate(steps(start, end)):

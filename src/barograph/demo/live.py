@@ -89,11 +89,14 @@ def _introduce(show: Show) -> None:
     passes = f"{hour:.3g} seconds" if hour < 120 else f"{hour / 60:.3g} minutes"
     nothing = show.fault.name == "none"
     fault = show.fault.title if nothing else f"in about a minute: {show.fault.title}"
-    show.out.print(f"\n  Pages     [bold]{show.pages}[/]")
-    show.out.print(f"  Service   {show.service}/docs, its counts {show.service}/metrics")
-    show.out.print(f"  Clock     {shown(show.clock.now())}; an hour passes in {passes}")
-    show.out.print(f"  Incident  {fault}")
-    show.out.print("\nCtrl-C ends everything.\n")
+    lines = (
+        f"\n  Pages     [bold]{show.pages}[/]",
+        f"  Service   {show.service}/docs, what it counts: {show.service}/metrics",
+        f"  Clock     {shown(show.clock.now())}; an hour passes in {passes}",
+        f"  Incident  {fault}",
+        "\nCtrl-C ends everything.\n",
+    )
+    show.out.print("\n".join(lines), soft_wrap=True)
 
 
 async def _watch(show: Show) -> None:

@@ -59,8 +59,8 @@ def start(name: str, module: Sequence[str], directory: Path, **environment: str)
 
 
 def stop(children: Sequence[Child]) -> None:
-    """Ask all of them to end, and end those that have not after five seconds."""
-    for child in children:
+    """Ask all of them to end, the last one first, and end those that have not after five seconds."""
+    for child in reversed(children):
         if not child.ended:
             child.process.terminate()
     limit = time.monotonic() + GRACE

@@ -142,7 +142,7 @@ def _set_up(
         processes.wait_until_ready(children[0], f"{service}/metrics")
         processes.wait_until_ready(children[1], f"{pages}/-/ready")
     out.print(
-        f"Ready in {time.monotonic() - begin:.0f} s. What is written lies in {escape(str(place))}",
+        f"Ready in {time.monotonic() - begin:.0f} s. What it writes lies in {escape(str(place))}",
         soft_wrap=True,
     )
     live = rows[rows["departed_at"] >= pd.Timestamp(artefacts.LIVE)]
@@ -151,21 +151,21 @@ def _set_up(
 
 def _prepare(out: Console, place: Path) -> pd.DataFrame:
     """Load, train, freeze, backfill; answers all flights."""
-    columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), BarColumn(20))
+    columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), BarColumn(10))
     with Progress(*columns, TimeElapsedColumn(), console=out) as progress:
         with _step(progress, "Load the flights of 2013") as said:
             rows = flights.load()
-            said.append(f"{len(rows):,} departures with the weather of their hour")
+            said.append(f"{len(rows):,}, with the weather of their hour")
         training = flights.between(rows, *artefacts.TRAINING)
         held_out = flights.between(rows, *artefacts.REFERENCE)
         with _step(progress, "Train a model") as said:
             model = artefacts.train(training)
             artefacts.save(model, place)
-            said.append(f"{len(training):,} flights, AUC {artefacts.auc(model, held_out):.3f} on later weeks")
+            said.append(f"{len(training):,} flights, AUC {artefacts.auc(model, held_out):.2f} on later weeks")
         with _step(progress, "Freeze the reference") as said:
             reference = artefacts.freeze(model, held_out, training)
             reference.save(place / artefacts.REFERENCE_FILE)
-            said.append(reference.describe())
+            said.append(f"{reference.baseline.rows:,} labelled flights of five weeks")
         with _step(progress, "Backfill history") as said:
             task = progress.task_ids[-1]
             counters = place / PAST_COUNTERS
@@ -173,7 +173,7 @@ def _prepare(out: Console, place: Path) -> pd.DataFrame:
             past = backfill(rows, model, reference, place / artefacts.MODEL_FILE, place / STORE, counters)
             for share, count in past:
                 progress.update(task, completed=share, description=f"Backfill history: {count:,} predictions")
-            said.append(f"{count:,} predictions of {artefacts.HISTORY_DAYS} days")
+            said.append(f"{count:,} predictions, {artefacts.HISTORY_DAYS} days")
     return rows
 
 

@@ -1,6 +1,6 @@
 /** Incidents: what is firing now, then what is over. */
 
-import { duration, moment, plain, plural, quantity, seconds, unbroken, versionName } from "../format.js";
+import { duration, moment, plain, plural, quantity, seconds, versionName } from "../format.js";
 import { html, useEffect, useRef } from "../html.js";
 import { link } from "../router.js";
 import { Sentence } from "../sentence.js";
