@@ -13,10 +13,13 @@ ALONE = ("workers", "browser", "demo")
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of real data sets that BAROGRAPH_DATA names; without one, the test skips."""
+    """The folder of real data sets: BAROGRAPH_DATA, else ../shared/data; where it is absent, the test skips."""
     named = os.environ.get("BAROGRAPH_DATA")
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    if not named and beside.is_dir():
+        return beside
     if not named:
-        pytest.skip("BAROGRAPH_DATA names no folder of real data")
+        pytest.skip("no folder of real data: BAROGRAPH_DATA is not set and ../shared/data is absent")
     if not Path(named).is_dir():
         pytest.fail(
             f"BAROGRAPH_DATA: {named!r} is not a folder; name the one that holds the data sets, or unset it"

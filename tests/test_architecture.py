@@ -24,7 +24,17 @@ THIRD_PARTY: dict[str, set[str]] = {
     "calibrate": {"scipy"},
     "cli": {"rich", "typer"},
     "console": {"starlette"},
-    "demo": {"fastapi", "httpx", "joblib", "pandas", "pydantic", "rich", "sklearn", "threadpoolctl", "uvicorn"},
+    "demo": {
+        "fastapi",
+        "httpx",
+        "joblib",
+        "pandas",
+        "pydantic",
+        "rich",
+        "sklearn",
+        "threadpoolctl",
+        "uvicorn",
+    },
     "exposition": {"prometheus_client"},
     "integrations.fastapi": {"prometheus_client", "starlette"},
     "ledger": {"pyarrow"},
@@ -165,6 +175,12 @@ def test_the_table_of_what_touches_one_file_names_files_that_are_there() -> None
     assert len(named) >= 4
     for name in named:
         assert list(ROOT.glob(name)), f"CONTRIBUTING.md names {name}, which is not there"
+    for line in table:
+        for registry in re.findall(r"`([A-Z]{3,})`", line):
+            (file,) = (ROOT / name for name in named if f"`{name}`" in line)
+            assert re.search(rf"^{registry}\b.*=", file.read_text("utf-8"), re.MULTILINE), (
+                f"no {registry} in {file.name}"
+            )
 
 
 def test_the_changelog_has_an_entry_for_this_version() -> None:

@@ -378,7 +378,7 @@ def test_the_demo_shows_a_model_and_catches_the_fault_within_two_judged_hours(ye
     import httpx
 
     port = _free_pair()
-    process = _demo(port, tmp_path, "--speed", "240", "--duration", "110")
+    process = _demo(port, tmp_path, "--speed", "240", "--duration", "90")
     try:
         seen = _watch_fleet(httpx, port, until="act", seconds=150)
         output, _ = process.communicate(timeout=120)

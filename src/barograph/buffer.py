@@ -58,13 +58,10 @@ class Flusher:
         self.flush()
 
     def _drain(self, size: int) -> list[Any]:
-        chunk = []
-        try:
-            for _ in range(size):
-                chunk.append(self.queue.popleft())
-        except IndexError:  # another thread's clear
-            pass
-        return chunk
+        take = (
+            self.queue.popleft
+        )  # never a swap of queues: a thread that still holds the old one would lose its row
+        return [take() for _ in range(min(size, len(self.queue)))]
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):

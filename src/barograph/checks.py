@@ -37,7 +37,7 @@ class Deployed:
 
 
 class Counters:
-    """The counters of all models: by minute since the begin of the last whole hour, by hour for four weeks. Two reads of the store."""
+    """The counters of all models: by minute since the last whole hour began, by hour for four weeks; two reads of the store."""
 
     def __init__(self, tiles: Tiles, now: float) -> None:
         self.end = int(now // MINUTE * MINUTE)
@@ -51,10 +51,14 @@ class Counters:
         """What a version's series grew by within the last hour or two, over its other labels: int64[k]."""
         wanted = {"model": version.model, "version": version.version, **labels}
         part = slice(max(0, int(start - self.start) // MINUTE), max(0, int(end - self.start) // MINUTE))
-        found = [counts[part].sum(axis=0) for s, counts in self._minutes[metric.name].items() if _has(s, wanted)]
+        found = [
+            counts[part].sum(axis=0) for s, counts in self._minutes[metric.name].items() if _has(s, wanted)
+        ]
         return np.asarray(sum(found, np.zeros(1, dtype=np.int64)))
 
-    def by_label(self, metric: Metric, version: Deployed, label: str, start: float, end: float) -> dict[str, int]:
+    def by_label(
+        self, metric: Metric, version: Deployed, label: str, start: float, end: float
+    ) -> dict[str, int]:
         """The same by the values of one label."""
         values = {s.label(label) or "" for s in self._minutes[metric.name]}
         return {v: int(self.total(metric, version, start, end, **{label: v}).sum()) for v in sorted(values)}
@@ -99,7 +103,9 @@ class Look:
         at = float(self.end if end is None else end)
         said = text if active else ""
         model, version = self.version.model, self.version.version
-        return Condition(rule.name, model, version, active, float(start), at, column, "", value, threshold, said)
+        return Condition(
+            rule.name, model, version, active, float(start), at, column, "", value, threshold, said
+        )
 
     @cached_property
     def usual(self) -> np.ndarray:
@@ -159,12 +165,16 @@ def empty(look: Look) -> list[Condition]:
         return [look.condition(naming.EMPTY_HIGH, None, start, end)]
     labels = {"model": look.version.model, "version": look.version.version}
     week = slice(-WEEK // HOUR - 1, -1)
-    before, all_before = (int(look.counters.hours(m, **labels)[week].sum()) for m in (naming.EMPTY, naming.PREDICTIONS))
+    before, all_before = (
+        int(look.counters.hours(m, **labels)[week].sum()) for m in (naming.EMPTY, naming.PREDICTIONS)
+    )
     usual = before / all_before if all_before else 0.0
     limit = look.limits.get("empty", usual + EMPTY_POINTS)
     value = found / rows
     text = sentences.empty(value, usual)
-    return [look.condition(naming.EMPTY_HIGH, value > limit, start, end, value=value, threshold=limit, text=text)]
+    return [
+        look.condition(naming.EMPTY_HIGH, value > limit, start, end, value=value, threshold=limit, text=text)
+    ]
 
 
 def dependencies(look: Look) -> list[Condition]:
@@ -176,7 +186,9 @@ def dependencies(look: Look) -> list[Condition]:
         seen = look.tiles.seen(series)
         active = running != trained and seen is not None and look.end - seen[1] <= STILL_SEEN
         text = sentences.dependency(package, running, trained)
-        found.append(look.condition(naming.DEPENDENCY_DIFFERS, active, look.end - MINUTE, text=text, column=package))
+        found.append(
+            look.condition(naming.DEPENDENCY_DIFFERS, active, look.end - MINUTE, text=text, column=package)
+        )
     return found
 
 
@@ -186,10 +198,19 @@ def dropped(look: Look) -> list[Condition]:
     by_reason = look.counters.by_label(naming.DROPPED_ROWS, look.version, "reason", start, look.end)
     lost = {reason: n for reason, n in by_reason.items() if n and reason != "time"}
     text = sentences.dropped(sum(lost.values()), sorted(lost))
-    return [look.condition(naming.ROWS_DROPPED, bool(lost), start, value=float(sum(lost.values())), text=text)]
+    return [
+        look.condition(naming.ROWS_DROPPED, bool(lost), start, value=float(sum(lost.values())), text=text)
+    ]
 
 
-CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (silence, errors, latency, empty, dependencies, dropped)
+CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (
+    silence,
+    errors,
+    latency,
+    empty,
+    dependencies,
+    dropped,
+)
 
 
 def _read(

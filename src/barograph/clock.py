@@ -41,7 +41,7 @@ class Clock:
 
     @classmethod
     def parse(cls, text: str) -> "Clock":
-        """Read `wall`, or `START[@SPEED][#ORIGIN]`: START in ISO 8601 with Z, ORIGIN in epoch seconds of wall time (now, if left out)."""
+        """Read `wall`, or `START[@SPEED][#ORIGIN]`: START in ISO 8601 with Z, ORIGIN in epoch seconds of wall time, or now."""
         if text == "wall":
             return cls()
         match = _SPEC.match(text)

@@ -128,7 +128,7 @@ def _read(kind: type[_T], content: Mapping[str, Any], origin: str) -> _T:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{origin}: unknown key {key!r}; {hint}")
-        _check(key, value, str(known[key].type), origin)
+        _check(key, value, getattr(known[key].type, "__name__", str(known[key].type)), origin)
     try:
         return kind(**content)
     except TypeError as error:
@@ -138,13 +138,11 @@ def _read(kind: type[_T], content: Mapping[str, Any], origin: str) -> _T:
 def _check(key: str, value: Any, kind: str, origin: str) -> None:
     plain: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
     wanted = plain.get(kind.removesuffix(" | None"))
-    if (
-        wanted is not None
-        and value is not None
-        and (not isinstance(value, wanted) or isinstance(value, bool))
-    ):
+    if wanted is not None and value is not None and not _is(value, wanted):
         raise ConfigError(f"{origin}: {key} is {value!r}; it must be of type {kind}")
-    if key == "limits" and not all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) for v in value.values()
-    ):
+    if key == "limits" and not all(_is(v, (int, float)) for v in value.values()):
         raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -97,7 +97,9 @@ def current(versions: Iterable[Deployed], counters: Counters) -> Deployed:
     return max(versions, key=rank)
 
 
-def evaluate(tiles: Tiles, ledger: Ledger, references: References, config: Config, now: float) -> list[Change]:
+def evaluate(
+    tiles: Tiles, ledger: Ledger, references: References, config: Config, now: float
+) -> list[Change]:
     """Judge what has closed, look at what is open, and move alerts and incidents on. Returns what began or ended."""
     changes: list[Change] = []
     counters = Counters(tiles, now)
@@ -133,7 +135,9 @@ class _Judged:
 class _Watch:
     """One model in one pass: its alerts and its incident, moved on look by look."""
 
-    def __init__(self, tiles: Tiles, ledger: Ledger, references: References, config: ModelConfig, model: str) -> None:
+    def __init__(
+        self, tiles: Tiles, ledger: Ledger, references: References, config: ModelConfig, model: str
+    ) -> None:
         self._tiles, self._ledger, self._references, self._config = tiles, ledger, references, config
         self._model = model
         self._alerts = {a.condition.key: a for a in ledger.alerts(model)}
@@ -184,7 +188,9 @@ class _Watch:
         """Limits that the owner sets win over calibration."""
         thresholds = dict(verdicts.thresholds)
         for i, name in enumerate(known.reference.bins.columns):
-            limits = {s: limit for s in thresholds if (limit := self._config.limits.get(f"{name}.{s}")) is not None}
+            limits = {
+                s: limit for s in thresholds if (limit := self._config.limits.get(f"{name}.{s}")) is not None
+            }
             for signal, limit in limits.items():
                 column = np.arange(thresholds[signal].shape[1]) == i
                 thresholds[signal] = np.where(column, limit, thresholds[signal])
@@ -201,7 +207,9 @@ class _Watch:
                     conditions += self._column(judged, names[i], i, signal, w, bool(found[w, i]))
             self._move(conditions, float(judged.history.ends[w]))
 
-    def _column(self, judged: _Judged, name: str, i: int, signal: str, w: int, active: bool) -> list[Condition]:
+    def _column(
+        self, judged: _Judged, name: str, i: int, signal: str, w: int, active: bool
+    ) -> list[Condition]:
         """Conditions of one signal of a column in one window: of the rule that fits, and the end of the others."""
         value, line = (float(a[signal][w, i]) for a in (judged.history.values, judged.history.thresholds))
         rule = alert.column_rule(judged.known.reference.bins.roles[name], signal, value)
@@ -212,7 +220,9 @@ class _Watch:
             here = active and one is rule
             if here or (one.name, model, version, name, signal) in self._alerts:
                 text = judged.text(name, signal, w) if here else ""
-                found.append(Condition(one.name, model, version, here, *span, name, signal, value, line, text))
+                found.append(
+                    Condition(one.name, model, version, here, *span, name, signal, value, line, text)
+                )
         return found
 
     def _move(self, conditions: Iterable[Condition], now: float) -> None:
@@ -247,7 +257,9 @@ class _Watch:
             if began or ended:
                 self.changes.append(Change(after, self._incident))
                 verb = "resolved" if ended else after.rule.severity
-                log.info("%s %s %s: %s", iso(after.until or after.since), verb, self._model, after.condition.text)
+                log.info(
+                    "%s %s %s: %s", iso(after.until or after.since), verb, self._model, after.condition.text
+                )
 
 
 def _alarms(earlier: History, new: History) -> dict[str, np.ndarray]:

@@ -458,7 +458,9 @@ def _refusal(token: str | None, request: Request) -> Answer | None:
     """Why /profile is not shown: a token that is not the monitor's, or none and not this machine."""
     if token:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):
+        if scheme.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode("latin-1"), token.encode()
+        ):
             return None
         remedy = "send it as `Authorization: Bearer TOKEN`"
         return Answer.error(401, "/profile needs the monitor's token", remedy, ("www-authenticate", "Bearer"))

@@ -63,9 +63,13 @@ class Lookup:
     def _resolve(self, matrix: np.ndarray, slots: np.ndarray, unsure: np.ndarray) -> None:
         cuts = np.searchsorted(unsure, np.arange(len(self.bins) + 1) * matrix.shape[1])
         values, flat = matrix.ravel()[unsure], slots.reshape(-1)
+        finite = np.isfinite(values).all()
         for bins, first, last in zip(self.bins, cuts, cuts[1:], strict=False):
             if first < last:
-                flat[unsure[first:last]] = bins.index(values[first:last])
+                part = values[first:last]
+                flat[unsure[first:last]] = (
+                    bins.edges.searchsorted(part, "right") if finite else bins.index(part)
+                )
 
 
 def _keys(values: np.ndarray, centre: np.ndarray | float, bits: int) -> np.ndarray:

@@ -77,7 +77,7 @@ class Monitor:
         self.reject = False  # set by an integration: rows that break the schema raise SchemaViolation
         self._digest, self._config = _digest(artifact), _hash(config)
         self._layout = _layout(self.reference)
-        self._rows: deque[Row] = deque()
+        self._rows: deque[tuple[Any, ...]] = deque()
         self._observed: deque[tuple[Series, float]] = deque()
         self._limit = buffer_rows
         self._dropped = 0
@@ -99,7 +99,9 @@ class Monitor:
         self._observed.clear()
         self._dropped = 0
         self._counter = RowCounter(self._layout)
-        self._flusher = Flusher(self._rows, self._consume, self._finish, interval=self._flush_seconds, limit=self._limit)
+        self._flusher = Flusher(
+            self._rows, self._consume, self._finish, interval=self._flush_seconds, limit=self._limit
+        )
         self._create()
         self._flusher.start()
 
@@ -126,8 +128,9 @@ class Monitor:
         counts it.
         """
         if type(features) is dict and len(self._rows) < self._limit and not self.reject:
+            # A plain tuple in the order of Row, which would cost as much again as all the rest.
             self._rows.append(
-                Row(features.copy(), score, prediction, id, time, segments, delivered, rule, self._request.get())
+                (features.copy(), score, prediction, id, time, segments, delivered, rule, self._request.get())
             )
             return
         self._record(features, score, prediction, id, time, segments, delivered, rule)
@@ -251,13 +254,13 @@ class Monitor:
 
     # The flusher's side.
 
-    def _consume(self, rows: list[Row]) -> None:
+    def _consume(self, rows: list[tuple[Any, ...]]) -> None:
         try:
             self._counter.add(rows, self.clock.now())
         except Exception as error:
             self._recover(rows, error)
 
-    def _recover(self, rows: list[Row], error: Exception) -> None:
+    def _recover(self, rows: list[tuple[Any, ...]], error: Exception) -> None:
         """A chunk that cannot be read is read row by row, so that a bad row does not take good ones with it."""
         if len(rows) == 1:
             self._count(naming.DROPPED_ROWS, "reason", {"unreadable": 1})
@@ -291,7 +294,11 @@ class Monitor:
         self._count(naming.DROPPED_ROWS, "reason", counted.dropped)
         self._count(naming.BAD_ROWS, "reason", counted.bad)
         self._count(naming.OVERRIDDEN, "rule", counted.overridden)
-        by_kind = {"grid": counted.grid, "missing_column": counted.missing_columns, "extra_column": counted.extra_columns}
+        by_kind = {
+            "grid": counted.grid,
+            "missing_column": counted.missing_columns,
+            "extra_column": counted.extra_columns,
+        }
         for kind, columns_of_kind in by_kind.items():
             for column, n in columns_of_kind.items():
                 name = self._bounded("extra", column) if kind == "extra_column" else column
@@ -312,17 +319,28 @@ class Monitor:
     def _create(self) -> None:
         """Make every series that can be named at 0: a counter that is first seen at 5 has an increase of 0."""
         zero = [
-            *(self._of(m) for m in (naming.PREDICTIONS, naming.EMPTY, naming.IN_PROGRESS, naming.FLUSH_SECONDS)),
+            *(
+                self._of(m)
+                for m in (naming.PREDICTIONS, naming.EMPTY, naming.IN_PROGRESS, naming.FLUSH_SECONDS)
+            ),
             *(self._of(naming.DURATION, stage=stage) for stage in (naming.TOTAL, naming.PREDICT)),
-            *(self._of(naming.DROPPED_ROWS, reason=r) for r in ("buffer_full", "time", "batch", "unreadable")),
-            *(self._of(naming.BAD_ROWS, reason=r) for r in ("shape", "length", "time", "naive_time", "empty_batch")),
+            *(
+                self._of(naming.DROPPED_ROWS, reason=r)
+                for r in ("buffer_full", "time", "batch", "unreadable")
+            ),
+            *(
+                self._of(naming.BAD_ROWS, reason=r)
+                for r in ("shape", "length", "time", "naive_time", "empty_batch")
+            ),
             Series.of(naming.CLOCK, {}),
         ]
         for series in zero:
             self._counters.vector(series)
         self._counters.vector(self._columns)
         for column in self._layout.features:
-            kinds = ["missing_column"] + ["grid"] * (self._layout.schema[column].kind in ("integer", "boolean"))
+            kinds = ["missing_column"] + ["grid"] * (
+                self._layout.schema[column].kind in ("integer", "boolean")
+            )
             for kind in kinds:
                 self._counters.vector(self._of(naming.VIOLATIONS, column=column, kind=kind))
         self._counters.vector(self._of(naming.MODEL_INFO, **self._info())).sums[0] = 1
@@ -405,7 +423,9 @@ class Monitor:
         self._count(naming.BAD_ROWS, "reason", {"failed": 1})
         if what not in self._logged:
             self._logged.add(what)
-            log.exception("barograph could not %s for model %s; said once, counted from now on", what, self.model)
+            log.exception(
+                "barograph could not %s for model %s; said once, counted from now on", what, self.model
+            )
 
 
 class Watched:
@@ -489,7 +509,9 @@ def _as_score(model: Any, result: Any) -> dict[str, Any]:
 
 def _layout(reference: Reference | None) -> Layout:
     if reference is not None:
-        return Layout(reference.bins, reference.schema, reference.counter, reference.task, reference.threshold)
+        return Layout(
+            reference.bins, reference.schema, reference.counter, reference.task, reference.threshold
+        )
     bins = BinSet({naming.SCORE: score_bins()}, {naming.SCORE: "score"})
     schema = Schema((Column(naming.SCORE, "numeric", role="score"),))
     return Layout(bins, schema, Counter(bins, schema), None, None)
@@ -526,7 +548,9 @@ def _digest(artifact: str | Path | bytes | None) -> str:
         with Path(artifact).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
-        raise ValueError(f"artifact: cannot read {str(artifact)!r} ({error.strerror}); give the model's file") from error
+        raise ValueError(
+            f"artifact: cannot read {str(artifact)!r} ({error.strerror}); give the model's file"
+        ) from error
 
 
 def _hash(config: Any) -> str:
@@ -555,5 +579,3 @@ def _close(ref: "weakref.ref[Monitor]") -> None:
     monitor = ref()
     if monitor is not None:
         monitor.close()
-
-

@@ -44,19 +44,25 @@ class Profile:
     def __add__(self, other: "Profile") -> "Profile":
         self._same_bins(other, "add")
         with np.errstate(over="ignore", invalid="ignore"):
-            return Profile(self.bins, self.rows + other.rows, self.counts + other.counts, self.sums + other.sums)
+            return Profile(
+                self.bins, self.rows + other.rows, self.counts + other.counts, self.sums + other.sums
+            )
 
     def __sub__(self, other: "Profile") -> "Profile":
         self._same_bins(other, "subtract")
         with np.errstate(over="ignore", invalid="ignore"):
-            return Profile(self.bins, self.rows - other.rows, self.counts - other.counts, self.sums - other.sums)
+            return Profile(
+                self.bins, self.rows - other.rows, self.counts - other.counts, self.sums - other.sums
+            )
 
     def __eq__(self, other: object) -> bool:
         """Equal bins and counts; sums of floats depend on the order of addition and are not compared."""
         if not isinstance(other, Profile):
             return NotImplemented
         return (
-            self.bins.id == other.bins.id and self.rows == other.rows and np.array_equal(self.counts, other.counts)
+            self.bins.id == other.bins.id
+            and self.rows == other.rows
+            and np.array_equal(self.counts, other.counts)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -144,7 +150,9 @@ def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:
         tally = Tally(frames.items(values))
     except TypeError:  # a value that cannot be hashed
         tally = Tally()
-    if not tally or any(not isinstance(key, str) and key in (0, 1) for key in tally):  # True and 1 are one key
+    if not tally or any(
+        not isinstance(key, str) and key in (0, 1) for key in tally
+    ):  # True and 1 are one key
         return np.bincount(bins.index(values), minlength=bins.size).astype(np.int64)
     counts = np.zeros(bins.size, dtype=np.int64)
     for value, n in tally.items():

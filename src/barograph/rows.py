@@ -26,10 +26,19 @@ from barograph.schema import Schema
 
 FAR = 3600.0  # seconds: a row whose own time is further from the clock is not counted by arrival
 MAX_RULES = 50
+MAX_KEPT = 10_000  # values of a column whose slot is kept at hand
+_NONE = type(None)
+SINGLE = frozenset(
+    {float, int, bool, str, _NONE, np.float64, np.int64}
+)  # types of values of one row, for sure
+SIZED = frozenset({str, list, tuple, dict})  # types of answers that can be empty
 
 
 class Row(NamedTuple):
-    """What `Monitor.record` hands over. `features` is one row (a dict, a sequence) or a batch of any make."""
+    """What `Monitor.record` hands over, in this order. `features` is one row (a dict, a sequence) or a batch of any make.
+
+    On the request path it is a plain tuple, which costs half as much to make. Of a chunk of rows, each field is a column.
+    """
 
     features: Any
     score: Any
@@ -58,6 +67,32 @@ class Counted:
     dropped: Tally[str] = field(default_factory=Tally)
 
 
+class Slots(dict[Any, int]):
+    """The slot of each category of a column. One that is not among them is asked of the bins, and kept for the next time."""
+
+    def __init__(self, bins: CategoryBins) -> None:
+        super().__init__((name, i) for i, name in enumerate(bins.categories))
+        self._bins = bins
+
+    def __missing__(self, value: Any) -> int:
+        slot = self._bins.slot(value)
+        if (
+            type(value) in (str, int)
+            and value not in (0, 1)
+            and len(self) < MAX_KEPT
+            and len(str(value)) <= 100
+        ):
+            self[value] = slot  # but not 0 and 1: False and True are the same keys, and other categories
+        return slot
+
+    def of(self, values: Sequence[Any]) -> bytes:
+        """The slot of each value."""
+        try:
+            return bytes(map(self.__getitem__, values))
+        except TypeError:  # a value that cannot be hashed
+            return bytes(map(self._bins.slot, values))
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """What is prepared once for a model's columns: who is read how, and the binning of batches."""
@@ -83,6 +118,12 @@ class Layout:
         return tuple(n for n in self.features if isinstance(self.bins.columns[n], CategoryBins))
 
     @cached_property
+    def slots(self) -> dict[str, Slots]:
+        """Slots of the values of `categories`."""
+        columns = self.bins.columns
+        return {n: Slots(bins) for n in self.categories if isinstance(bins := columns[n], CategoryBins)}
+
+    @cached_property
     def others(self) -> tuple[str, ...]:
         """Features that are read one by one: datetimes, and columns of very many bins."""
         return tuple(n for n in self.features if n not in self.numbers and n not in self.categories)
@@ -90,7 +131,9 @@ class Layout:
     @cached_property
     def whole(self) -> tuple[tuple[int, str], ...]:
         """Position among `numbers` and name of each column on the grid of whole numbers."""
-        return tuple((i, n) for i, n in enumerate(self.numbers) if self.schema[n].kind in ("integer", "boolean"))
+        return tuple(
+            (i, n) for i, n in enumerate(self.numbers) if self.schema[n].kind in ("integer", "boolean")
+        )
 
     @cached_property
     def lookup(self) -> Any:
@@ -102,6 +145,11 @@ class Layout:
     @cached_property
     def _getters(self) -> tuple[Callable[[Any], tuple[Any, ...]], ...]:
         return _getter(self.numbers), _getter(self.categories), _getter(self.others)
+
+    @cached_property
+    def one(self) -> Callable[[Any], Any]:
+        """One value of a row: of its first feature, or of whatever it holds if none is known."""
+        return itemgetter(self.features[0]) if self.features else lambda row: next(iter(row.values()), None)
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any], list[Any]]:
         """Numbers of all rows, row by row in one list; columns of categories; columns of others. KeyError if one is lacking."""
@@ -122,21 +170,25 @@ class RowCounter:
         self._counted = Counted()
         self._blocks: list[bytes] = []
         self._singles = 0
-        self._tallies: dict[str, Tally[Any]] = {n: Tally() for n in self._layout.categories} if self._layout else {}
+        self._slots = {n: bytearray() for n in self._layout.categories} if self._layout else {}
         self._scores: list[Any] = []
         self._predictions: list[Any] = []
 
-    def add(self, rows: Sequence[Row], now: float) -> None:
-        """Read a chunk of rows; `now` is the clock, in epoch seconds."""
-        if any(row.time is not None for row in rows):
-            rows = [row for row in rows if self._near(row, now)]
-        singles = [row for row in rows if not _is_batch(row.features)]
-        if len(singles) != len(rows):
-            for row in rows:
-                if _is_batch(row.features):
-                    self._add_batch(row, now)
+    def add(self, rows: Sequence[tuple[Any, ...]], now: float) -> None:
+        """Read a chunk of rows (the fields of `Row`); `now` is the clock, in epoch seconds."""
+        if not rows:
+            return
+        columns = Row(*zip(*rows, strict=True))
+        if _all_none(columns.time) and self._all_single(columns.features):
+            self._add_singles(columns, now)
+            return
+        near = [row for row in (Row(*row) for row in rows) if self._near(row, now)]
+        singles = [row for row in near if not _is_batch(row.features)]
+        for row in near:
+            if _is_batch(row.features):
+                self._add_batch(row, now)
         if singles:
-            self._add_singles(singles, now)
+            self._add_singles(Row(*zip(*singles, strict=True)), now)
 
     def take(self) -> Counted:
         """What was added since the last take."""
@@ -148,21 +200,26 @@ class RowCounter:
 
     # One row at a time.
 
-    def _add_singles(self, rows: Sequence[Row], now: float) -> None:
-        features, scores, predictions, _, _, _, delivered, rules, _ = zip(*rows, strict=True)
+    def _all_single(self, features: Sequence[Any]) -> bool:
+        """Whether all are dicts that hold one row. One value of each tells: a dict of columns holds no single value."""
+        if self._layout is None or set(map(type, features)) != {dict}:
+            return False
+        try:
+            return set(map(type, map(self._layout.one, features))) <= SINGLE
+        except KeyError:
+            return False
+
+    def _add_singles(self, columns: Row, now: float) -> None:
         counted = self._counted
-        counted.rows += len(rows)
-        self._scores += scores
-        self._predictions += predictions
-        if None in predictions and None in scores:
-            counted.empty += sum(s is None and _is_empty(p) for s, p in zip(scores, predictions, strict=True))
-        elif any(type(p) in (str, list, tuple) and not p for p in predictions):
-            counted.empty += sum(map(_is_empty, predictions))
-        if any(rule is not None for rule in rules) or any(value is not None for value in delivered):
-            for row in rows:
-                self._override(row.rule, row.delivered, row.prediction)
+        counted.rows += len(columns.features)
+        self._scores += columns.score
+        self._predictions += columns.prediction
+        counted.empty += _empties(columns.score, columns.prediction)
+        if not (_all_none(columns.rule) and _all_none(columns.delivered)):
+            for given in zip(columns.rule, columns.delivered, columns.prediction, strict=True):
+                self._override(*given)
         if self._layout is not None and self._layout.features:
-            self._add_features(self._layout, features, now)
+            self._add_features(self._layout, columns.features, now)
 
     def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
         if not all(type(row) is dict for row in features):
@@ -179,21 +236,9 @@ class RowCounter:
         numbers, categories, others = found
         self._blocks.append(_packed(numbers, len(layout.numbers)))
         for name, values in zip(layout.categories, categories, strict=True):
-            self._add_categories(self._tallies[name], values)
+            self._slots[name] += layout.slots[name].of(values)
         for name, values in zip(layout.others, others, strict=True):
             self._add_values(layout, name, list(values), now)
-
-    @staticmethod
-    def _add_categories(tally: "Tally[Any]", values: tuple[Any, ...]) -> None:
-        try:
-            hash(values)
-            tally.update(values)
-        except TypeError:  # a value that cannot be hashed
-            tally.update(map(frames.text, values))
-        if 1 in tally or 0 in tally:  # True and 1 are one key, and two categories
-            tally.pop(1, None)
-            tally.pop(0, None)
-            tally.update(frames.text(v) for v in values if not isinstance(v, str) and v in (0, 1))
 
     def _as_dict(self, layout: Layout, row: Any) -> dict[str, Any]:
         if isinstance(row, Mapping):
@@ -280,7 +325,9 @@ class RowCounter:
         for values, into in ((score, self._scores), (prediction, self._predictions)):
             into.extend([None] * data.rows if values is None else frames.items(values))
         if score is None:
-            counted.empty += data.rows if prediction is None else sum(map(_is_empty, frames.items(prediction)))
+            counted.empty += (
+                data.rows if prediction is None else sum(map(_is_empty, frames.items(prediction)))
+            )
         if layout is None or not layout.features:
             return
         counted.missing_columns.update({n: data.rows for n in layout.features if n not in data.columns})
@@ -333,7 +380,10 @@ class RowCounter:
     def _vectors(self, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
         counted = self._counted
         if counted.counts is None or counted.sums is None:
-            counted.counts, counted.sums = np.zeros(layout.bins.size, dtype=np.int64), np.zeros(layout.bins.size)
+            counted.counts, counted.sums = (
+                np.zeros(layout.bins.size, dtype=np.int64),
+                np.zeros(layout.bins.size),
+            )
         return counted.counts, counted.sums
 
     def _count(self, layout: Layout) -> None:
@@ -342,11 +392,11 @@ class RowCounter:
         counts, sums = self._vectors(layout)
         if self._singles and layout.numbers:
             self._count_numbers(layout, counts, sums)
-        for name, tally in self._tallies.items():
-            start, bins = layout.bins.offsets[name], layout.bins.columns[name]
-            assert isinstance(bins, CategoryBins)
-            for value, n in tally.items():
-                counts[start + bins.slot(value)] += n
+        for name, slots in self._slots.items():
+            where = layout.bins.slice(name)
+            counts[where] += np.bincount(
+                np.frombuffer(slots, dtype=np.uint8), minlength=where.stop - where.start
+            )
         self._count_answers(layout)
 
     def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:
@@ -398,8 +448,27 @@ def _derived(predictions: list[Any], scores: np.ndarray, threshold: float) -> An
 def _is_batch(features: Any) -> bool:
     if type(features) is dict:
         first = next(iter(features.values()), None)
-        return (type(first) in (list, tuple, np.ndarray) or hasattr(first, "to_numpy")) and frames.is_batch(features)
+        return (type(first) in (list, tuple, np.ndarray) or hasattr(first, "to_numpy")) and frames.is_batch(
+            features
+        )
     return features is not None and frames.is_batch(features)
+
+
+def _all_none(values: tuple[Any, ...]) -> bool:
+    try:
+        return values.count(None) == len(values)
+    except Exception:  # a value whose comparison raises
+        return False
+
+
+def _empties(scores: Sequence[Any], predictions: Sequence[Any]) -> int:
+    """How many answers hold nothing: no score and no prediction, or an empty one."""
+    kinds = set(map(type, predictions))
+    if kinds.isdisjoint(SIZED) and (_NONE not in kinds or _NONE not in set(map(type, scores))):
+        return 0
+    return sum(
+        _is_empty(p) and (p is not None or s is None) for s, p in zip(scores, predictions, strict=True)
+    )
 
 
 def _is_empty(prediction: Any) -> bool:
@@ -417,6 +486,11 @@ def _differ(delivered: Any, prediction: Any) -> bool:
 def _packed(values: list[Any], width: int) -> bytes:
     """Numbers, row by row, as float64; anything that is none sends the whole chunk the slow way."""
     try:
+        return struct.pack(f"{len(values)}d", *values)
+    except (TypeError, OverflowError, struct.error):
+        pass
+    try:  # with missing values only
+        values = [math.nan if value is None else value for value in values]
         return struct.pack(f"{len(values)}d", *values)
     except (TypeError, OverflowError, struct.error):
         columns = [frames.floats(values[i::width]) for i in range(width)]

@@ -52,7 +52,8 @@ def increments(previous: Snapshot | None, current: Snapshot) -> list[Increment]:
 
     >>> rows = Series("ml_predictions_total", (("model", "m"),), "counter", 1, 0)
     >>> before, after = (
-    ...     Snapshot(clock, "e", 1, {rows: Vector(np.array([n]), np.zeros(0))}) for clock, n in ((30.0, 4), (120.0, 7))
+    ...     Snapshot(clock, "e", 1, {rows: Vector(np.array([n]), np.zeros(0))})
+    ...     for clock, n in ((30.0, 4), (120.0, 7))
     ... )
     >>> [(i.start, i.vector.counts.tolist()) for i in increments(before, after)]
     [(0, [1]), (60, [2])]
@@ -95,9 +96,13 @@ class Target:
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise ValueError(f"url: {self.url!r} is no base address; write http://host:port")
         if parts.userinfo:
-            raise ValueError(f"url: the address of {parts.host} holds a user or password; give `token` instead")
+            raise ValueError(
+                f"url: the address of {parts.host} holds a user or password; give `token` instead"
+            )
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
-            raise ValueError("token: it is empty or holds characters that no header can carry; give the monitor's")
+            raise ValueError(
+                "token: it is empty or holds characters that no header can carry; give the monitor's"
+            )
         base = self.url.rstrip("/")
         for ending in ("/metrics", "/profile"):
             base = base.removesuffix(ending)
@@ -272,7 +277,9 @@ class Poller:
         self._cursors = Cursors(tiles)
         self._statuses = {url: Status(url) for url in urls}
         self._owners: dict[str, str] = {}  # the target through which each epoch is counted
-        self._complaints: dict[tuple[str, str], tuple[int, str]] = {}  # (target, bins): polls to wait, and why
+        self._complaints: dict[
+            tuple[str, str], tuple[int, str]
+        ] = {}  # (target, bins): polls to wait, and why
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -352,7 +359,11 @@ class Poller:
         except TargetError as error:
             self._failed(target, attempted, str(error))
         except Exception as error:  # noqa: BLE001 (a full disk, a damaged file: the next read counts from the same cursor)
-            self._failed(target, attempted, f"what {target.url} counted could not be stored: {error!r}; see to the store")
+            self._failed(
+                target,
+                attempted,
+                f"what {target.url} counted could not be stored: {error!r}; see to the store",
+            )
         else:
             self._succeeded(target, attempted, snapshot, lag, complaint, restarts)
 
@@ -418,7 +429,9 @@ class Poller:
             workers=snapshot.workers,
         )
 
-    async def _get_references(self, client: httpx.AsyncClient, target: Target, snapshot: Snapshot) -> str | None:
+    async def _get_references(
+        self, client: httpx.AsyncClient, target: Target, snapshot: Snapshot
+    ) -> str | None:
         """Ask for the references that are not known yet. Returns what is wrong with one, if any: counts come first."""
         complaints = []
         for bins in sorted({bins for series in snapshot.series if (bins := series.label("bins"))}):
@@ -441,7 +454,10 @@ class Poller:
         headers = {} if target.token is None else {"Authorization": f"Bearer {target.token}"}
         address = target.url + path
         try:
-            async with asyncio.timeout(self.timeout), client.stream("GET", address, headers=headers) as response:
+            async with (
+                asyncio.timeout(self.timeout),
+                client.stream("GET", address, headers=headers) as response,
+            ):
                 _accept(address, response)
                 body = bytearray()
                 async for chunk in response.aiter_raw():
@@ -471,7 +487,9 @@ def _client(targets: Sequence[Target]) -> httpx.AsyncClient:
         headers={"Accept-Encoding": "identity", "Cache-Control": "no-cache", "User-Agent": "barograph"},
         limits=httpx.Limits(max_keepalive_connections=0),
         timeout=None,
-        verify=any(target.url.startswith("https:") for target in targets),  # else certificates are read for nothing
+        verify=any(
+            target.url.startswith("https:") for target in targets
+        ),  # else certificates are read for nothing
         follow_redirects=False,
         trust_env=False,
     )
@@ -486,22 +504,32 @@ def _accept(address: str, response: httpx.Response) -> None:
     if code == 401:
         raise TargetError(f"{address} refused the token (401); give the target the monitor's token")
     if code == 403:
-        raise TargetError(f"{address} answers local clients only (403); set a token on the monitor and on the target")
+        raise TargetError(
+            f"{address} answers local clients only (403); set a token on the monitor and on the target"
+        )
     if code == 404:
-        raise TargetError(f"{address} is not there (404); instrument the service, or correct the target's url")
+        raise TargetError(
+            f"{address} is not there (404); instrument the service, or correct the target's url"
+        )
     if code != 200:
         raise TargetError(f"{address} answered {code}; look at the service's log")
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise TargetError(f"{address} answered compressed, which was not asked for; switch that off for this path")
+        raise TargetError(
+            f"{address} answered compressed, which was not asked for; switch that off for this path"
+        )
 
 
 def _decoded(target: Target, body: bytes) -> Snapshot:
     try:
         snapshot = Snapshot.from_bytes(body)
     except ValueError as error:
-        raise TargetError(f"{target.url}/profile is no snapshot ({error}); check that a barograph monitor answers") from None
+        raise TargetError(
+            f"{target.url}/profile is no snapshot ({error}); check that a barograph monitor answers"
+        ) from None
     if not 0 <= snapshot.clock < 1e11:
-        raise TargetError(f"{target.url} has the clock {snapshot.clock}; correct the process's clock (epoch seconds)")
+        raise TargetError(
+            f"{target.url} has the clock {snapshot.clock}; correct the process's clock (epoch seconds)"
+        )
     if any((v.counts < 0).any() for s, v in snapshot.series.items() if s.kind in ADDITIVE):
         raise TargetError(f"{target.url} has counts below 0; its counters are damaged, restart the service")
     return snapshot
@@ -513,7 +541,9 @@ def _json_object(target: Target, bins: str, body: bytes) -> bytes:
     except ValueError:
         whole = False
     if not whole:
-        raise TargetError(f"{target.url} gave no JSON object for {bins}; check that the service's version fits")
+        raise TargetError(
+            f"{target.url} gave no JSON object for {bins}; check that the service's version fits"
+        )
     return body
 
 
@@ -557,7 +587,9 @@ def _spread(grown: Mapping[Series, Vector], starts: np.ndarray, seconds: np.ndar
     for start, share in zip(starts.tolist(), passed.tolist(), strict=True):
         taken = rest if share == 1.0 else _take(rest, round(total * share) - (total - int(rest.sum())))
         rest = rest - taken
-        done = np.divide(_totals(counts - rest, low, high), weights, out=np.full(len(sums), share), where=weights > 0)
+        done = np.divide(
+            _totals(counts - rest, low, high), weights, out=np.full(len(sums), share), where=weights > 0
+        )
         found += _cut(grown, start, taken, sums * done - given)
         given = sums * done
     return found

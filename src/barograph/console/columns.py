@@ -70,7 +70,7 @@ def _totals(view: View, start: float) -> Any:
 
 
 def rows(view: View, alerts: Sequence[Alert]) -> list[dict[str, Any]]:
-    """A row for each column: features by urgency, then by weight in the model."""
+    """A row for each column, the model's own answers too: by urgency, then by signal, then by weight in the model."""
     if view.known is None or view.columns is None:
         return []
     history = recent(view, DAY)
@@ -243,11 +243,8 @@ def _lede(column: Column) -> str:
         if rank is not None:
             place = places[rank] if rank < 3 else f"number {rank + 1} by weight"
             kind += f", {place} of {len(order)}"
-    return (
-        f"{kind}. Compared with {view.known.reference.describe().split(',')[0]} rows of reference.".replace(
-            "rows rows", "rows"
-        )
-    )
+    total = view.known.reference.baseline.rows
+    return f"{kind}. Compared with {total:,} rows of reference."
 
 
 def evidence(column: Column) -> list[dict[str, str]]:
@@ -262,7 +259,9 @@ def evidence(column: Column) -> list[dict[str, str]]:
         )
         ratios = sentences.quotients(live, usual)
         if len(ratios) == len(live):
-            text = ", ".join(f"{sentences.number(r)} at p{q}" for q, r in zip((25, 50, 75), ratios, strict=True))
+            text = ", ".join(
+                f"{sentences.number(r)} at p{q}" for q, r in zip((25, 50, 75), ratios, strict=True)
+            )
             found.append({"text": "Live divided by reference", "value": text})
     psi = float(MEASURES["psi"](column.reference, column.counts))
     found.append({"text": "Distance from the reference", "value": f"PSI {sentences.number(psi)}"})
@@ -369,34 +368,35 @@ _SAY = {
 
 
 def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
-    """Each signal of the column in its judged windows, against its threshold."""
-    found = []
+    """Each signal of the column in its judged windows, against its threshold; the last verdict may lie before the span."""
     limits = column.view.state.config.model(column.view.version.model).limits
+    shown = history.starts >= column.view.span.start
+    found = []
     for signal, value in history.values.items():
         y, threshold = value[:, i], history.thresholds[signal][:, i]
         if not np.isfinite(y).any():
             continue
         last = int(np.flatnonzero(np.isfinite(y))[-1])
         owner = f"{column.name}.{signal}" in limits
-        alarmed = [a for a in column.alerts if a.condition.signal == signal]
-        ratio = y[last] / threshold[last]
+        title, unit = SIGNALS[signal].title, SIGNALS[signal].unit
+        lines = [line(title, y[shown]), line("limit", threshold[shown], "reference")]
         found.append(
             {
                 "signal": signal,
-                "name": SIGNALS[signal].title,
-                "unit": SIGNALS[signal].unit,
+                "name": title,
+                "unit": unit,
                 "value": plain(y[last], 3),
                 "threshold": plain(threshold[last], 3),
-                "ratio": plain(ratio, 3),
-                "status": status(alarmed),
+                "ratio": plain(y[last] / threshold[last], 3),
+                "status": status([a for a in column.alerts if a.condition.signal == signal]),
                 "text": _SAY[signal] + _line(column, signal, float(threshold[last]), owner),
                 "panel": panel(
                     f"signal-{signal}",
-                    SIGNALS[signal].title,
-                    SIGNALS[signal].unit,
-                    history.starts,
+                    title,
+                    unit,
+                    history.starts[shown],
                     value=plain(y[last], 3),
-                    series=[line(SIGNALS[signal].title, y), line("limit", threshold, "reference")],
+                    series=lines,
                 ),
             }
         )
@@ -409,6 +409,8 @@ def _line(column: Column, signal: str, threshold: float, owner: bool) -> str:
     level = sentences.share(threshold) if SIGNALS[signal].unit == "share" else sentences.number(threshold)
     if owner:
         return f" The limit of {level} is set by the owner."
+    if threshold > column.reference.ceilings[signal]:
+        return " It cannot alarm by the hour: ordinary days of this model reach as far as anything could."
     if signal == "O":
         return f" Above {level} it is a fault."
     return f" Ordinary days of this model cross {level} about once a month, over all its columns."

@@ -227,7 +227,7 @@ def model(state: State, name: str, span: Span, version: str | None = None) -> di
         "causes": {
             "status": group_status(alerts, "causes"),
             "summary": _causes(column_rows, view),
-            "columns": column_rows,
+            "columns": [row for row in column_rows if row["role"] == "feature"],
         },
     }
     return tidy(document)  # type: ignore[no-any-return]
@@ -348,7 +348,7 @@ def events(state: State, span: Span, name: str | None) -> list[dict[str, Any]]:
             "t": iso(e.moment), "until": None if e.until is None else iso(e.until), "kind": e.kind, "model": e.model,
             "label": e.label, "status": None,
         }
-        for e in state.ledger.events(span.start, span.end, name)
+        for e in state.ledger.events(span.start, span.now, name)
     ]  # fmt: skip
     for i in state.ledger.incidents(model=name, since=span.start):
         label = i.headline if name else i.model

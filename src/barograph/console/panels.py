@@ -8,13 +8,14 @@ import numpy as np
 from barograph import naming, sentences
 from barograph.bins import CategoryBins, NumericBins
 from barograph.calibrate import pool
-from barograph.console.state import HOUR, View, listed, plain
+from barograph.console.state import HOUR, MINUTE, ROWS_A_POINT, View, listed, plain
 from barograph.naming import PREDICTION, SCORE
 from barograph.output import class_shares, empty_share, positive_share, response_quantiles
 from barograph.traffic import duration_quantiles, shares, usual
 
 Panel = dict[str, Any]
 MOST_CLASSES = 4
+TRAFFIC_ROWS = 6  # a count needs fewer rows a point than a share
 
 
 def panel(id: str, name: str, unit: str, t: Sequence[int] | np.ndarray, **rest: Any) -> Panel:
@@ -35,20 +36,35 @@ def line(name: str, y: np.ndarray, role: str = "main") -> dict[str, Any]:
 
 
 def traffic(view: View) -> Panel:
-    """How many predictions a second, beside what is usual for the hour of the week."""
-    step = view.span.step(view.tiles.finest(view.span.start))
+    """How many predictions, beside what is usual for the hour of the week; by the second, minute or hour as suits the model."""
+    step = view.span.step(view.tiles.finest(view.span.start), view.rate * TRAFFIC_ROWS)
     starts, counts, _ = view.over_time(naming.PREDICTIONS, step)
-    rate = counts[:, 0] / step
+    unit, factor = per(view.rate)
+    rate = counts[:, 0] / step * factor
     rate[starts < view.version.first // step * step] = np.nan
     band = _usual_rate(view, starts)
-    now = view.counter(naming.PREDICTIONS, view.span.end - 300, view.span.end) / 300
     text = "usual for this hour not known yet"
     if band is not None and np.isfinite(band[0][-1]):
-        text = f"usual {sentences.number(band[0][-1])}–{sentences.number(band[1][-1])} at this hour"
+        low, high = (sentences.number(float(side[-1]) * factor) for side in band)
+        text = f"usual {low}–{high} at this hour"
     return panel(
-        "traffic", "Traffic", "requests/s", starts, value=plain(now), text=text, series=[line("Requests", rate)],
-        usual=None if band is None else {"lo": listed(band[0]), "hi": listed(band[1])},
+        "traffic", "Traffic", f"requests/{unit}", starts, value=plain(rate_now(view) * factor, 3), text=text,
+        series=[line("Requests", rate)],
+        usual=None if band is None else {"lo": listed(band[0] * factor), "hi": listed(band[1] * factor)},
     )  # fmt: skip
+
+
+def per(rate: float) -> tuple[str, int]:
+    """The unit in which a rate a second reads well, and its factor: s, min or h."""
+    return ("s", 1) if rate >= 1 else ("min", MINUTE) if rate >= 1 / MINUTE else ("h", HOUR)
+
+
+def rate_now(view: View) -> float:
+    """Predictions a second over the last five minutes, or, where they hold too few, over the last hour."""
+    rows = view.counter(naming.PREDICTIONS, view.span.end - 5 * MINUTE, view.span.end)
+    if rows >= ROWS_A_POINT:
+        return rows / (5 * MINUTE)
+    return view.counter(naming.PREDICTIONS, view.span.end - HOUR, view.span.end) / HOUR
 
 
 def _usual_rate(view: View, at: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from barograph import naming
+from barograph.checks import Counters, Deployed
 from barograph.clock import iso
 from barograph.config import Config
 from barograph.counters import Series
-from barograph.checks import Counters, Deployed
 from barograph.evaluate import Known, References, by_model, current, deployed
 from barograph.ledger import Ledger
 from barograph.naming import Metric
@@ -77,7 +77,8 @@ class State:
         """One model over a span; KeyError where there is none, or not this version."""
         versions = self.models()[name]
         if version is None:
-            return View(self, current(versions, Counters(self.tiles, span.now)), tuple(versions), span)
+            found = versions[0] if len(versions) == 1 else current(versions, Counters(self.tiles, span.now))
+            return View(self, found, tuple(versions), span)
         chosen = {v.version: v for v in versions}[version]
         return View(self, chosen, tuple(versions), span)
 

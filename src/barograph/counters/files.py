@@ -101,13 +101,13 @@ class Writer:
         self.blocks: list[Block] = []
         self._size, self._end = 0, HEADER
         hidden, path = folder / f".{self.id}", folder / f"{self.id}{COUNTS_SUFFIX}"
-        self._locked = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._locked = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._mapped = -1
         try:
             _flock(self._locked, exclusive=True)
             # Mappings are made through a descriptor of their own: a mapping keeps a copy of it, and a copy of the locked
             # one in a forked child would keep the lock.
-            self._mapped = os.open(hidden, os.O_RDWR | os.O_CLOEXEC)
+            self._mapped = os.open(hidden, os.O_RDWR)
             self.inode = os.fstat(self._mapped).st_ino
             self._grow(START_SIZE)
             self.words.ints[1:4] = HEADER, self.pid, self.start
@@ -156,7 +156,7 @@ class Reader:
         self.blocks: list[Block] = []
         self.alive = True
         self._end, self._size = HEADER, 0
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(path, os.O_RDONLY)
         try:
             self.inode = os.fstat(self._file).st_ino
             self._map()
@@ -328,7 +328,7 @@ class Folder:
 @contextlib.contextmanager
 def lock_file(path: Path, *, exclusive: bool) -> Iterator[bool]:
     """Hold the lock on a file, which is made if needed; yields False where it could not be had in time."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield _wait(
             lambda: _flock(descriptor, exclusive=exclusive), EXCLUSIVE_WAIT if exclusive else SHARED_WAIT
@@ -474,21 +474,17 @@ def _checked(name: str) -> str:
     return name
 
 
-def enter(place: Place, start: int) -> tuple[Folder, Writer]:
-    """A directory to count in, and a file of our own in it. What ended processes left is folded or removed on the way."""
-    assert place.path is not None
+@contextlib.contextmanager
+def entering(place: Place) -> Iterator[None]:
+    """Within it a directory of our own making is not removed by others; on the way in, what ended servers left is."""
     with _base_locked(place) as held:
-        if held and place.team is not None:
+        if held and place.path is not None:
             remove_leftovers(place.path.parent, keep=place.path.name)
-        folder = Folder(place.path)
-        writer = Writer(place.path, start=start)
-    folder.fold()
-    return folder, writer
+        yield
 
 
-def leave(place: Place, folder: Folder, writer: Writer) -> None:
-    """Fold our own file. A directory of our own making goes with the last process, unless its team may come back."""
-    writer.close()
+def leave(place: Place, folder: Folder) -> None:
+    """Fold the files of the dead. A directory of our own making goes with the last process, unless its team may come back."""
     folder.fold()
     with _base_locked(place) as held:
         team = place.team

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from barograph import naming
-from barograph.counters.files import Block, Folder, Reader, Words, Writer, enter, leave
+from barograph.counters.files import Block, Folder, Reader, Words, Writer, entering, leave
 from barograph.counters.series import ADDITIVE, HIGHEST, Layout, Series, Snapshot, Table, Vector, listed
 from barograph.counters.workers import find_place, start_of_process, unshared_workers
 
@@ -46,7 +46,8 @@ class SharedCounters:
     def __init__(self, directory: Path | None = None) -> None:
         self._lock = threading.RLock()
         self._place = find_place(directory)
-        self._generation, self._closed, self._failed, self._unshared_logged = 0, False, False, False
+        self._generation, self._closed, self._blind = 0, False, False
+        self._said: set[str] = set()
         self._folder: Folder | None = None
         self._writer: Writer | None = None
         self._known: dict[tuple[bytes, int, int], Series | None] = {}
@@ -86,7 +87,7 @@ class SharedCounters:
                 if self._folder is not None:
                     self._folder.publish(name, data)
             except OSError as error:
-                self._fall_back("publish a file", error)
+                self._say("publish a file", error)
             self._private_files.setdefault(name, data)
 
     def published(self, name: str) -> bytes | None:
@@ -117,9 +118,11 @@ class SharedCounters:
             self._closed = True
             folder, writer = self._folder, self._writer
             self._folder, self._writer = None, None
-            if folder is not None and writer is not None and os.getpid() == self._pid:
+            if writer is not None:
+                writer.close()
+            if folder is not None and os.getpid() == self._pid:
                 with contextlib.suppress(OSError):
-                    leave(self._place, folder, writer)
+                    leave(self._place, folder)
 
     # Opening, and what forks ask for.
 
@@ -131,13 +134,16 @@ class SharedCounters:
         self._merge: _Merge | None = None
         self._epoch = secrets.token_hex(16)
         if self._place.path is None:
-            self._fall_back("find shared memory", None)
+            self._say("count", None)
             return
         try:
-            self._folder, self._writer = enter(self._place, start_of_process())
+            with entering(self._place):
+                self._folder = Folder(self._place.path)
+                self._writer = Writer(self._place.path, start=start_of_process())
             self._epoch = self._folder.epoch()
+            self._folder.fold()
         except OSError as error:
-            self._fall_back("open its shared counters", error)
+            self._say("count", error)
 
     def _ready(self) -> None:
         """In a forked child: open anew, with all series at 0."""
@@ -186,20 +192,19 @@ class SharedCounters:
                     *self._writer.append(_descriptor(series), series.counts, series.sums, additive=additive)
                 )
             except OSError as error:
-                self._fall_back("make room for a series", error)
+                self._say("make room for a series", error)
         self._private[series] = Vector.zero(series)
         return self._private[series]
 
-    def _fall_back(self, what: str, error: OSError | None) -> None:
-        if not self._failed:
-            self._failed = True
-            where = self._place.path or "this platform"
+    def _say(self, what: str, error: OSError | None) -> None:
+        if what not in self._said:
+            self._said.add(what)
             log.warning(
-                "barograph could not %s in %s (%s); it counts in this process alone, so with several workers each shows "
-                "only its own: set %s to a directory that they all can write, with space in it",
+                "barograph could not %s in %s (%s), so each of several workers shows its own counts only; "
+                "set %s to a directory that they all can write, with space in it",
                 what,
-                where,
-                error or "no file locks that end with their process",
+                self._place.path or "this platform's shared memory",
+                error or "there is none with locks that end with their process",
                 naming.DIRECTORY_VARIABLE,
             )
 
@@ -213,8 +218,10 @@ class SharedCounters:
             try:
                 sources += self._folder.files(besides="" if self._writer is None else self._writer.id)
                 sources += [] if self._folder.remains is None else [self._folder.remains]
+                self._blind = False
             except OSError as error:
-                self._fall_back("list the files", error)
+                self._blind = True
+                self._say("read the other processes' counters", error)
         return sources
 
     def _merged_as(self, sources: Sequence[Writer | Reader]) -> "_Merge":
@@ -235,12 +242,13 @@ class SharedCounters:
         return self._known[block.key]
 
     def _unshared(self) -> int:
-        """How many workers are known of whose counts are not in the totals."""
-        if not (self._place.alone or self._failed):
+        """How many workers are known of whose counts are not in the totals, or that do not see all of ours."""
+        private = self._writer is None or bool(self._private) or self._blind
+        if not (private or self._place.alone):
             return 0
-        others = max(unshared_workers(self._place), int(self._failed and not self._place.alone))
-        if others and not self._unshared_logged:
-            self._unshared_logged = True
+        others = max(unshared_workers(self._place), int(private and not self._place.alone))
+        if others and "share" not in self._said:
+            self._said.add("share")
             log.warning(
                 "barograph: %d other workers of this server do not share counters with this one, so totals are too low; "
                 "set %s to a directory that they all can write",

@@ -69,25 +69,29 @@ class Team:
 class Place:
     """Where this process keeps its counts. Without a `path` in its own memory; without a `team` where the user said.
 
-    `alone` says that no other process was found to share with, `doubtful` that there may be some all the same.
+    `doubtful` says that there may be processes to share with that could not be told.
     """
 
     path: Path | None
     team: Team | None = None
-    alone: bool = False
     doubtful: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process was found to share with."""
+        return self.path is None or (self.team is not None and self.team.pid == os.getpid())
 
 
 def find_place(directory: Path | None = None) -> Place:
     """The directory given, that of the environment variable BAROGRAPH_DIR, or the team's own in shared memory."""
+    if sys.platform == "win32":
+        return Place(None, doubtful=True)  # has no locks that end with their process
     named = directory or os.environ.get(DIRECTORY_VARIABLE)
     if named:
         return Place(Path(named))
-    if sys.platform == "win32":
-        return Place(None, alone=True, doubtful=True)
     team, doubtful = find_team()
     base = base_directory()
-    return Place(None if base is None else base / team.name, team, _works_alone(team), doubtful)
+    return Place(None if base is None else base / team.name, team, doubtful)
 
 
 def find_team() -> tuple[Team, bool]:
@@ -125,10 +129,6 @@ def unshared_workers(place: Place) -> int:
 def start_of_process() -> int:
     """When this process began, in ticks since boot; 0 where that is not known. With the pid it tells processes apart."""
     return int(_start(os.getpid()) or "0", 16)
-
-
-def _works_alone(team: Team) -> bool:
-    return team.pid == os.getpid()
 
 
 def _host() -> str:
@@ -192,9 +192,9 @@ def _addresses_are_random() -> bool:
 def _looks_forked() -> bool:
     """Whether the parent runs the same program with the same arguments, or calls itself a master."""
     theirs = _read(PROC / str(os.getppid()) / "cmdline")
-    return theirs is not None and (
-        theirs == _read(PROC / "self/cmdline") or theirs.startswith(b"gunicorn: master")
-    )
+    if theirs is None:
+        return "gunicorn.arbiter" in sys.modules
+    return theirs == _read(PROC / "self/cmdline") or theirs.startswith(b"gunicorn: master")
 
 
 def _siblings() -> int | None:

@@ -1,85 +1,147 @@
 """History, so that the pages are full at once: past flights through the same code as live ones.
 
-Each step records its flights in a Monitor whose clock stands at the step's end, takes a snapshot, and adds what it grew by
-to the tiles. That is what a service and an evaluator do, without HTTP between them.
+The last day goes through the service itself, request by request: its application is called in this process, without a socket
+between. The weeks before go through a Monitor in batches, with the model's real answers; how long those took nobody measured,
+and the pages say so. After each step a snapshot is taken, and what it grew by is added to the tiles, as `barograph serve` does.
 """
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from barograph import Clock, Monitor, Reference
 from barograph.clock import parse_time
+from barograph.counters import Snapshot
 from barograph.demo import model as artefacts
 from barograph.demo.flights import FEATURES, seconds
+from barograph.demo.replay import Departure, departures
+from barograph.demo.service import create_app
+from barograph.naming import REQUEST_ID_HEADER
 from barograph.sources import StoredReferences, increments
 from barograph.tiles import DAY, HOUR, MINUTE, Increment, Retention, Tiles
 
 FINE = 600  # seconds: the steps of the days of which minutes are kept; an hour before that
 TOGETHER = 24  # steps that are stored together
+Steps = Iterator[tuple[list[Increment], float, int]]  # what grew, the clock, the flights
 
 
 def backfill(
-    rows: pd.DataFrame, model: Pipeline, reference: Reference, artifact: Path, store: Path, counters: Path
+    rows: pd.DataFrame, model: Pipeline, reference: Reference, directory: Path, store: Path, counters: Path
 ) -> Iterator[tuple[float, int]]:
     """Put the flights of the 28 days before LIVE into the tiles at `store`; yields the share done, and the flights so far.
 
-    `artifact` is the model's file, `counters` an empty directory for the monitor.
+    The model and the reference lie in `directory`; monitors count in `counters`, which is made.
     """
     end = parse_time(artefacts.LIVE)
-    start = end - artefacts.HISTORY_DAYS * DAY
+    start, served = end - artefacts.HISTORY_DAYS * DAY, end - DAY
+    parts = (
+        _recorded(
+            _between(rows, start, served), model, reference, directory, counters / "recorded", start, served
+        ),
+        _served(_between(rows, served, end), directory, counters / "served", served, end),
+    )
+    with Tiles(store) as tiles:
+        StoredReferences(tiles)[reference.bins.id] = reference.to_json()
+        tiles.expire(end)  # what is older than minutes are kept then goes to its hour
+        total, kept = 0, list[Increment]()
+        for i, (grown, moment, count) in enumerate(step for part in parts for step in part):
+            kept += grown
+            total += count
+            if i % TOGETHER == 0 or moment == end:
+                tiles.add(kept)
+                kept = []
+                yield (moment - start) / (end - start), total
+        tiles.roll_up(end)
+
+
+def _between(rows: pd.DataFrame, start: float, end: float) -> pd.DataFrame:
     times = seconds(rows["departed_at"])
-    inside = (times >= start) & (times < end)
-    rows, times = rows[inside], times[inside]
-    features, scores = rows[list(FEATURES)], artefacts.scores(model, rows)
+    return rows[(times >= start) & (times < end)]
+
+
+def _recorded(
+    rows: pd.DataFrame,
+    model: Pipeline,
+    reference: Reference,
+    directory: Path,
+    counters: Path,
+    start: float,
+    end: float,
+) -> Steps:
+    """In batches, one a step."""
+    counters.mkdir(parents=True)
+    times, features, scores = (
+        seconds(rows["departed_at"]),
+        rows[list(FEATURES)],
+        artefacts.scores(model, rows),
+    )
     monitor = Monitor(
         artefacts.NAME,
         version=artefacts.VERSION,
         reference=reference,
-        artifact=artifact,
+        artifact=directory / artefacts.MODEL_FILE,
         config=artefacts.CONFIG,
         clock=_standing(start),
         directory=counters,
     )
-    with Tiles(store) as tiles, monitor:
-        StoredReferences(tiles)[reference.bins.id] = reference.to_json()
-        tiles.expire(end)  # what is older than minutes are kept then goes to its hour
-        low, grown = 0, list[Increment]()
-        for i, (begin, moment) in enumerate(steps(start, end)):
-            monitor.clock = _standing(begin)
-            before = monitor.snapshot()
-            monitor.clock = _standing(moment)
-            high = int(np.searchsorted(times, moment))
+    with monitor:
+        low = 0
+        for begin, moment in steps(start, end, end + DAY - Retention().minutes * DAY):
+            before, high = _snapshot(monitor, begin), int(np.searchsorted(times, moment))
             if high > low:
                 monitor.record(features.iloc[low:high], score=scores[low:high], time=times[low:high])
-            grown += increments(before, monitor.snapshot())
+            yield increments(before, _snapshot(monitor, moment)), moment, high - low
             low = high
-            if i % TOGETHER == 0 or moment == end:
-                tiles.add(grown)
-                grown = []
-                yield (moment - start) / (end - start), high
-        tiles.roll_up(end)
+
+
+def _served(rows: pd.DataFrame, directory: Path, counters: Path, start: float, end: float) -> Steps:
+    """Request by request, through the service's application."""
+    counters.mkdir(parents=True)
+    app = create_app(directory, _standing(start), counters)
+    monitor: Monitor = app.state.monitor
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
+    coming = list(departures(rows))
+    with monitor, asyncio.Runner() as runner:
+        for begin, moment in steps(start, end, start):
+            due = [d for d in coming if begin <= d.time < moment]
+            before = _snapshot(monitor, begin)
+            runner.run(_ask(client, monitor, due))
+            yield increments(before, _snapshot(monitor, moment)), moment, len(due)
+        runner.run(client.aclose())
+
+
+async def _ask(client: httpx.AsyncClient, monitor: Monitor, due: list[Departure]) -> None:
+    for departure in due:
+        monitor.clock = _standing(departure.time)
+        headers = {REQUEST_ID_HEADER: departure.id}
+        answer = await client.post("/predict", json=departure.features, headers=headers)
+        answer.raise_for_status()
+
+
+def _snapshot(monitor: Monitor, moment: float) -> Snapshot:
+    monitor.clock = _standing(moment)
+    return monitor.snapshot()
 
 
 def _standing(moment: float) -> Clock:
     return Clock(start=moment, speed=0.0)
 
 
-def steps(start: float, end: float) -> Iterator[tuple[float, float]]:
+def steps(start: float, end: float, fine_from: float) -> Iterator[tuple[float, float]]:
     """The clock before and after each step from `start` to `end`, epoch seconds.
 
-    The steps of the last three days, of which minutes are kept, adjoin: their flights spread over their minutes. Those before
-    end with their hour, and their clock has passed but its last minute: only the hour will be kept, so nothing is gained by
-    spreading over sixty minutes what is added up again at once.
+    Steps of ten minutes adjoin: their flights spread over their minutes. Those before `fine_from` end with their hour, and
+    their clock passes but its last minute: the hour is all that is kept, so nothing is gained by spreading over sixty minutes
+    what is added up again at once.
 
-    >>> found = list(steps(0.0, 4 * 86_400.0))
-    >>> found[0], found[-2:], len(found)
-    ((3540.0, 3600.0), [(344400.0, 345000.0), (345000.0, 345600.0)], 456)
+    >>> list(steps(0.0, 9000.0, 7200.0))
+    [(3540.0, 3600.0), (7140.0, 7200.0), (7200.0, 7800.0), (7800.0, 8400.0), (8400.0, 9000.0)]
     """
-    fine_from = end - Retention().minutes * DAY
     moment = start
     while moment < end:
         begin, step = moment, FINE if moment >= fine_from else HOUR

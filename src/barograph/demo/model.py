@@ -25,7 +25,6 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
-from threadpoolctl import threadpool_limits
 
 from barograph import Reference
 from barograph.demo import flights
@@ -55,22 +54,13 @@ def train(rows: pd.DataFrame) -> Pipeline:
         categorical_features=list(range(len(flights.CATEGORIES))),
         random_state=0,
     )
-    with _one_thread():
-        return make_pipeline(encode, boost).fit(
-            labelled[list(flights.FEATURES)], labelled["late"].astype(bool)
-        )
+    return make_pipeline(encode, boost).fit(labelled[list(flights.FEATURES)], labelled["late"].astype(bool))
 
 
 def scores(model: Pipeline, rows: pd.DataFrame) -> np.ndarray:
     """P(late) of each row, float64."""
-    with _one_thread():
-        answers: np.ndarray = model.predict_proba(rows[list(flights.FEATURES)])[:, 1]
+    answers: np.ndarray = model.predict_proba(rows[list(flights.FEATURES)])[:, 1]
     return answers
-
-
-def _one_thread() -> threadpool_limits:
-    """On few and busy cores OpenMP's threads wait for each other in loops: 1.7 s became 15 s. One alone takes 2 s, always."""
-    return threadpool_limits(limits=1)
 
 
 def auc(model: Pipeline, rows: pd.DataFrame) -> float:
@@ -101,10 +91,9 @@ def importance(model: Pipeline, rows: pd.DataFrame) -> dict[str, float]:
     """By feature, the share of the AUC that shuffling it costs; shares add up to 1."""
     some = rows.sample(min(_IMPORTANCE_ROWS, len(rows)), random_state=0)
     features = some[list(flights.FEATURES)]
-    with _one_thread():
-        found = permutation_importance(
-            model, features, some["late"].astype(bool), scoring="roc_auc", n_repeats=2, random_state=0
-        )
+    found = permutation_importance(
+        model, features, some["late"].astype(bool), scoring="roc_auc", n_repeats=2, random_state=0
+    )
     loss = np.maximum(found.importances_mean, 0.0)
     return dict(zip(flights.FEATURES, (loss / loss.sum()).tolist(), strict=True))
 

@@ -5,37 +5,23 @@ are processes of their own, as they would be anywhere. All of them read one simu
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import tempfile
 import threading
-import time
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from barograph import Clock
-from barograph.clock import parse_time
-from barograph.demo import flights, processes
-from barograph.demo import model as artefacts
-from barograph.demo.backfill import backfill
+from barograph.demo import processes
 from barograph.demo.incidents import find
-from barograph.demo.live import Show, play
 from barograph.demo.processes import Child, ChildError, DemoError
-from barograph.naming import DIRECTORY_VARIABLE
 
 MOST_SPEED = 240.0
 PORT = 8700
-STORE = "flight-delay.duckdb"
-COUNTERS, PAST_COUNTERS = "counters", "past-counters"
-HEAD_START = (
-    4.0  # seconds of wall time for processes to start in, before the clock reaches the first live flight
-)
 
 
 def run(
@@ -58,17 +44,24 @@ def run(
         DemoError: an argument that cannot be, a port that is taken, data that is not installed.
     """
     _check(speed, incident, duration)
+    processes.require_free([port, port + 1])
+    # On few and busy cores OpenMP's threads wait for each other in loops: a training of 2 s took 15, an answer of 5 ms took
+    # 500. It must be said before scikit-learn is loaded, which is why the imports below are not at the top.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from barograph.demo.flights import DemoDataMissing
+    from barograph.demo.live import play
+    from barograph.demo.prepare import prepare
+
     out = Console(highlight=False) if console is None else console
     children: list[Child] = []
     try:
-        processes.require_free([port, port + 1])
         with _interruptible(), _directory(directory) as place, contextlib.ExitStack() as ending:
             ending.callback(processes.stop, children)
-            show = _set_up(out, place, children, speed=speed, incident=incident, port=port)
+            show = prepare(out, place, children, speed, find(incident), port)
             if not headless:
                 webbrowser.open(show.pages)
             play(show, duration)
-    except (PermissionError, flights.DemoDataMissing) as error:
+    except (DemoDataMissing, PermissionError) as error:
         raise DemoError(str(error)) from error
     except ChildError as error:
         out.print(str(error), style="red", markup=False, soft_wrap=True)
@@ -100,9 +93,12 @@ def _directory(given: str | Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="barograph-demo-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
+    from barograph.demo.model import require_private
+    from barograph.demo.prepare import COUNTERS, PAST_COUNTERS, STORE
+
     place = Path(given).resolve()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    artefacts.require_private(place)
+    require_private(place)
     for old in (STORE, f"{STORE}.wal"):  # each run begins at the same moment: what it counts would add up
         (place / old).unlink(missing_ok=True)
     for old in (COUNTERS, PAST_COUNTERS):
@@ -127,76 +123,3 @@ def _interruptible() -> Iterator[None]:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _set_up(
-    out: Console, place: Path, children: list[Child], *, speed: float, incident: str, port: int
-) -> Show:
-    """Everything up to the moment at which the pages are up."""
-    begin = time.monotonic()
-    service, pages = f"http://127.0.0.1:{port + 1}", f"http://127.0.0.1:{port}"
-    rows = _prepare(out, place)
-    with out.status("Start the service and the console"):
-        clock = Clock(start=parse_time(artefacts.LIVE), origin=time.time() + HEAD_START, speed=speed)
-        children += _start(place, clock, port)
-        processes.wait_until_ready(children[0], f"{service}/metrics")
-        processes.wait_until_ready(children[1], f"{pages}/-/ready")
-    out.print(
-        f"Ready in {time.monotonic() - begin:.0f} s. What it writes lies in {escape(str(place))}",
-        soft_wrap=True,
-    )
-    live = rows[rows["departed_at"] >= pd.Timestamp(artefacts.LIVE)]
-    return Show(out, clock, live, find(incident), pages, service, children)
-
-
-def _prepare(out: Console, place: Path) -> pd.DataFrame:
-    """Load, train, freeze, backfill; answers all flights."""
-    columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), BarColumn(10))
-    with Progress(*columns, TimeElapsedColumn(), console=out) as progress:
-        with _step(progress, "Load the flights of 2013") as said:
-            rows = flights.load()
-            said.append(f"{len(rows):,}, with the weather of their hour")
-        training = flights.between(rows, *artefacts.TRAINING)
-        held_out = flights.between(rows, *artefacts.REFERENCE)
-        with _step(progress, "Train a model") as said:
-            model = artefacts.train(training)
-            artefacts.save(model, place)
-            said.append(f"{len(training):,} flights, AUC {artefacts.auc(model, held_out):.2f} on later weeks")
-        with _step(progress, "Freeze the reference") as said:
-            reference = artefacts.freeze(model, held_out, training)
-            reference.save(place / artefacts.REFERENCE_FILE)
-            said.append(f"{reference.baseline.rows:,} labelled flights of five weeks")
-        with _step(progress, "Backfill history") as said:
-            task = progress.task_ids[-1]
-            counters = place / PAST_COUNTERS
-            counters.mkdir()
-            past = backfill(rows, model, reference, place / artefacts.MODEL_FILE, place / STORE, counters)
-            for share, count in past:
-                progress.update(task, completed=share, description=f"Backfill history: {count:,} predictions")
-            said.append(f"{count:,} predictions, {artefacts.HISTORY_DAYS} days")
-    return rows
-
-
-@contextlib.contextmanager
-def _step(progress: Progress, title: str) -> Iterator[list[str]]:
-    """A line of progress; what is put into the list is said at its end."""
-    task = progress.add_task(title, total=1.0)
-    said: list[str] = []
-    yield said
-    progress.update(task, completed=1.0, description=": ".join([title, *said]))
-
-
-def _start(place: Path, clock: Clock, port: int) -> list[Child]:
-    counters = place / COUNTERS
-    counters.mkdir()
-    service = ["barograph.demo.service", "--dir", str(place), "--port", str(port + 1), "--clock", str(clock)]
-    serve = [
-        "barograph", "serve", "--target", f"http://127.0.0.1:{port + 1}", "--port", str(port),
-        "--store", str(place / STORE), "--clock", str(clock),
-    ]  # fmt: skip
-    return [
-        processes.start(
-            "service", service, place, **{DIRECTORY_VARIABLE: str(counters), "OMP_NUM_THREADS": "1"}
-        ),
-        processes.start("serve", serve, place),
-    ]

@@ -50,8 +50,10 @@ TYPES = {
 }
 
 
-def create_app(directory: Path, clock: barograph.Clock | None = None) -> FastAPI:
-    """The service, with the model and the reference that lie in `directory`."""
+def create_app(
+    directory: Path, clock: barograph.Clock | None = None, counters: Path | None = None
+) -> FastAPI:
+    """The service, with the model and the reference that lie in `directory`; see `Monitor` for the others."""
     app = FastAPI(title="Flight delay")
     monitor = barograph.Monitor(
         artefacts.NAME,
@@ -60,7 +62,9 @@ def create_app(directory: Path, clock: barograph.Clock | None = None) -> FastAPI
         artifact=directory / artefacts.MODEL_FILE,
         config=artefacts.CONFIG,
         clock=clock,
+        directory=counters,
     )
+    app.state.monitor = monitor
     barograph.integrations.fastapi.instrument(app, monitor)
     model: Any = monitor.watch(artefacts.load(directory))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from traceback import walk_tb
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from barograph import naming
 from barograph.counters import Series
 from barograph.exposition import asgi_app
-from barograph.monitor import Monitor
+from barograph.monitor import Monitor, Watched
 from barograph.schema import SchemaViolation
 
 PATHS = ("/metrics", "/profile", "/profile/reference/{bins}")
@@ -32,8 +33,8 @@ MAX_VIOLATIONS = 100
 _REQUEST_ID = naming.REQUEST_ID_HEADER.lower().encode()
 _PREDICTION_ID = naming.PREDICTION_ID_HEADER.lower().encode()
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._:/+=@-]")
+_MODELS_CALL = Watched._call.__code__
 _SCOPE_KEY = "barograph.id"
-_REMEMBERED = 1024
 
 
 def instrument(
@@ -86,11 +87,12 @@ class Instrumented:
                     await self._answer(exchange, receive)
 
     async def _answer(self, exchange: "Exchange", receive: Receive) -> None:
-        with self.monitor.request(id=exchange.id) as request:
+        with self.monitor.request(id=exchange.id):
             try:
                 await self.app(exchange.scope, receive, exchange.send)
             except Exception as error:
-                if not _is_counted(error, getattr(request, "error", None)):
+                exchange.status = 500  # whatever was said before: the answer is not whole
+                if not _left_a_watched_model(error):  # those it has counted itself
                     self.monitor.error(type(error).__name__)
                 raise
 
@@ -226,7 +228,7 @@ class Routes:
         found = self._known.get((method, path))
         if found is None:
             found = self._match(method, path)
-            if len(self._known) < _REMEMBERED:
+            if found == path:  # has no parameters: there are no more of these than routes
                 self._known[method, path] = found
         return found
 
@@ -282,13 +284,13 @@ def _is_ours(path: str) -> bool:
     return path in ("/metrics", "/profile") or path.startswith("/profile/reference/")
 
 
-def _is_counted(error: BaseException, counted: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, is the one that a watched model has counted."""
+def _left_a_watched_model(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, came out of a watched model."""
     seen: BaseException | None = error
     for _ in range(10):
-        if seen is None or counted is None:
+        if seen is None:
             return False
-        if seen is counted:
+        if any(frame.f_code is _MODELS_CALL for frame, _ in walk_tb(seen.__traceback__)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

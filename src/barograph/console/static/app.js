@@ -27,7 +27,7 @@ function App() {
   const view = useDocument(documentPath(route));
   const [dialog, setDialog] = useState("");
   const page = route.page === "missing" ? null : PAGES[route.page];
-  const close = () => setDialog("");
+  const close = (name) => setDialog((open) => (open === name ? "" : open)); // another may have opened meanwhile
 
   useEffect(() => restore(route.query.get("at")), [route.path, route.query.get("at")]);
   useEffect(() => {
@@ -52,8 +52,8 @@ function App() {
       ${view.failure && view.doc && html`<${ConnectionBanner} view=${view} />`}
       <${Content} page=${page} route=${route} view=${view} />
     </main>
-    ${dialog === "find" && html`<${Find} doc=${view.doc} route=${route} onClose=${close} />`}
-    ${dialog === "help" && html`<${HelpDialog} onClose=${close} />`}`;
+    ${dialog === "find" && html`<${Find} doc=${view.doc} route=${route} onClose=${() => close("find")} />`}
+    ${dialog === "help" && html`<${HelpDialog} onClose=${() => close("help")} />`}`;
 }
 
 /** The page, or what stands for it while there is no document. */

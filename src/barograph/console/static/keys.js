@@ -19,9 +19,8 @@ export const KEYS = [
 
 const SEQUENCE_MS = 1200;
 
-function isTyping(target) {
-  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName));
-}
+/** Whether keys are text: in a field, unless it belongs to a dialog that has just closed. */
+const isTyping = (target) => target instanceof Element && target.matches("input, select, textarea") && !target.closest("dialog:not([open])");
 
 /**
  * Calls the action of a key or of a sequence such as "g f". Quiet while someone types or a dialog is open.

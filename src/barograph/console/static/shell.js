@@ -1,7 +1,7 @@
 /** What surrounds every page: the top bar and the help. */
 
 import { day, duration, fullTime, seconds, timeSpan } from "./format.js";
-import { html, useEffect, useRef, useSeconds } from "./html.js";
+import { html, useLayoutEffect, useRef, useSeconds } from "./html.js";
 import { KEYS } from "./keys.js";
 import { RANGES, link, rangeOf, setQuery } from "./router.js";
 
@@ -78,7 +78,7 @@ function Now({ doc, route }) {
 /** A modal dialog that closes on Esc and on a click beside it. */
 export function Dialog({ name, onClose, children, className = "" }) {
   const ref = useRef(null);
-  useEffect(() => ref.current?.showModal(), []);
+  useLayoutEffect(() => ref.current.showModal(), []); // before the next key, which belongs to the dialog
   const onClick = (event) => event.target === ref.current && onClose();
   return html`<dialog ref=${ref} class=${className} aria-label=${name} onClose=${onClose} onClick=${onClick}>
     <div class="dialog-body">${children}</div>

@@ -18,7 +18,9 @@ export function findGaps(times, values, from, to, named) {
     if (values[start] != null) continue;
     let end = start;
     while (end + 1 < values.length && values[end + 1] == null) end += 1;
-    gaps.push({ from: times[start] - half, to: times[end] + half });
+    const run = { from: times[start] - half, to: times[end] + half };
+    const isNamed = named.some((gap) => gap.from - 2 * half <= run.from && run.to <= gap.to + 2 * half);
+    if (!isNamed) gaps.push(run);
     start = end;
   }
   if (times.length && half) {

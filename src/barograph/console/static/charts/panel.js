@@ -11,7 +11,6 @@ import { samplingStep } from "./scales.js";
 import { ChartTable } from "./table.js";
 import { TimeSeries, panelDisplay } from "./timeseries.js";
 
-
 /** The last sample that holds a value. @param {Panel} panel */
 function lastSample(panel) {
   const values = panel.series[0]?.y ?? [];
@@ -36,21 +35,24 @@ export function headline(panel, now) {
   return { value: inUnit(panel.value, display, 2), words: unbroken(`${joined}${panel.text ?? ""}`) };
 }
 
-/** @param {{panel: Panel, height?: number, named?: boolean | "all", lead?: boolean}} props */
-export function PanelCard({ panel, height = 104, named = false, lead = false }) {
-  const page = useContext(ChartPage);
-  const { value, words } = headline(panel, page.now);
+/** @param {{panel: Panel, height: number, named?: boolean | "all", lead?: boolean}} props as of TimeSeries */
+export function PanelCard(props) {
+  const { panel } = props;
   return html`<section class="panel" data-panel=${panel.id}>
     <h3 class="panel-name">${panel.name}</h3>
-    ${!panel.state &&
-    html`<p class="panel-value ${raised(panel.status)}">
-      <span><span class="visually-hidden">${alarm(panel.status)}</span>${value}</span>
-      <small>${words}</small>
-    </p>`}
-    ${panel.state && html`<${StateMessage} state=${panel.state} />`}
-    ${panel.t.length > 0 && html`<${PanelChart} panel=${panel} height=${height} named=${named} lead=${lead} />`}
-    ${noteOf(panel) && html`<p class="note">${unbroken(noteOf(panel))}</p>`}
+    <${Guard} doc=${panel} what="chart"><${PanelBody} ...${props} /><//>
   </section>`;
+}
+
+function PanelBody(props) {
+  const { panel } = props;
+  const { value, words } = headline(panel, useContext(ChartPage).now);
+  const note = noteOf(panel);
+  return html`${panel.state
+      ? html`<${StateMessage} state=${panel.state} />`
+      : html`<p class="panel-value ${raised(panel.status)}"><span><span class="visually-hidden">${alarm(panel.status)}</span>${value}</span><small>${words}</small></p>`}
+    ${panel.t.length > 0 && html`<${PanelChart} ...${props} />`}
+    ${note && html`<p class="note">${unbroken(note)}</p>`}`;
 }
 
 /** What the server notes, and whether the axis is logarithmic. @param {Panel} panel */
@@ -59,14 +61,10 @@ export function noteOf(panel) {
   return [panel.note, axis].filter(Boolean).join(", ");
 }
 
-/** The chart of a panel, or its table. @param {{panel: Panel, height: number, named?: boolean | "all", lead?: boolean}} props */
-export function PanelChart({ panel, height, named = false, lead = false }) {
+/** The chart of a panel, or its table. */
+export function PanelChart(props) {
   const page = useContext(ChartPage);
-  return html`<${Guard} doc=${panel} what="chart">
-    ${page.table
-      ? html`<${PanelTable} panel=${panel} now=${page.now} height=${height} />`
-      : html`<${TimeSeries} panel=${panel} height=${height} named=${named} lead=${lead} />`}
-  <//>`;
+  return page.table ? html`<${PanelTable} ...${props} now=${page.now} />` : html`<${TimeSeries} ...${props} />`;
 }
 
 /** Every sample of a panel, the latest first. */

@@ -39,10 +39,12 @@ export function FeaturePage({ doc, route }) {
         <${Diagnosis} doc=${doc} models=${models} columns=${columns} />
         <${Proof} doc=${doc} />
         ${doc.values &&
-        html`<section class="sheet panel spaced">
+        html`<section class="sheet panel spaced" data-panel="values">
           <div class="panel-name"><h3>Values over time</h3><span class="note">${[doc.values.text, noteOf(doc.values)].filter(Boolean).join(", ")}</span></div>
           ${doc.values.state && html`<${StateMessage} state=${doc.values.state} />`}
-          ${doc.values.t.length > 0 && html`<${PanelChart} panel=${doc.values} height=${190} named="all" lead=${true} />`}
+          <${Guard} doc=${doc} what="chart">
+            ${doc.values.t.length > 0 && html`<${PanelChart} panel=${doc.values} height=${190} named="all" lead=${true} />`}
+          <//>
         </section>`}
         <${Signals} doc=${doc} />
         ${doc.advice &&

@@ -1,0 +1,53 @@
+"""The configuration: every key has a default, and a mistake is named."""
+
+import pytest
+
+from barograph.config import Config, ConfigError, load, load_text
+
+
+def test_nothing_is_needed():
+    assert load_text("") == Config()
+    assert Config().host == "127.0.0.1"
+
+
+def test_all_of_it_is_read(monkeypatch):
+    monkeypatch.setenv("SECRET", "s3cret")
+    config = load_text(
+        """
+        port = 9000
+        targets = ["http://a:8000", {url = "http://b:8000", token_variable = "SECRET"}]
+        webhooks = [{url = "http://hook", severities = ["page"]}]
+        [models.fraud]
+        owner = "payments"
+        limits = {errors = 0.01, "amount.D" = 0.3}
+        """
+    )
+    assert config.port == 9000
+    assert [t.url for t in config.targets] == ["http://a:8000", "http://b:8000"]
+    assert config.targets[1].secret() == "s3cret" and config.targets[0].secret() is None
+    assert config.webhooks[0].severities == ("page",)
+    assert config.model("fraud").limits["amount.D"] == 0.3
+    assert config.model("unknown").budget == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 1", "unknown key 'prot'; did you mean 'port'"),
+        ("[models.m]\nowners = 'x'", "did you mean 'owner'"),
+        ("port = 'high'", "port is 'high'; it must be of type int"),
+        ("port = true", "port is True"),
+        ("targets = 'http://a'", "write a list"),
+        ("models = 3", "write \\[models.NAME\\]"),
+        ("[models.m]\nlimits = {errors = 'low'}", "each must be a number"),
+        ("port = = 1", "the configuration:"),
+    ],
+)
+def test_a_mistake_is_named_with_the_remedy(text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_text(text)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="gone.toml"):
+        load(tmp_path / "gone.toml")

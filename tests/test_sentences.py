@@ -1,0 +1,131 @@
+"""Sentences: each state says what it should, word by word."""
+
+import numpy as np
+import pytest
+
+from barograph import naming, sentences
+from barograph.alert import Condition, step
+from barograph.bins import category_bins, numeric_bins
+from barograph.drift import ColumnReference
+
+RNG = np.random.default_rng(0)
+
+
+def tally(bins, values):
+    """Counts and sums by slot."""
+    slots = bins.index(values)
+    counts, sums = (
+        np.bincount(slots, minlength=bins.size),
+        np.bincount(slots, weights=values, minlength=bins.size),
+    )
+    sums[-2:] = 0
+    return counts, sums
+
+
+def numeric(values):
+    bins = numeric_bins(values)
+    return bins, ColumnReference(bins, *tally(bins, values))
+
+
+DATA = RNG.lognormal(3, 0.4, 20_000)
+BINS, REFERENCE = numeric(DATA)
+
+
+@pytest.mark.parametrize(
+    ("signal", "live", "said"),
+    [
+        ("L", DATA * 1000, "age is about 1,000 times larger: median"),
+        ("D", DATA / 60, "times smaller: median 0.3"),
+        ("L", DATA * 1.3, "age is higher than usual: median"),
+        ("L", DATA * 0.7, "age is lower than usual: median"),
+        (
+            "D",
+            np.where(RNG.random(20_000) < 0.5, DATA * 0.5, DATA * 2),
+            "age is spread differently than usual",
+        ),
+        (
+            "A",
+            np.where(RNG.random(20_000) < 0.5, np.nan, DATA),
+            "age is missing in 50\u00a0% of rows, usual 0\u00a0%",
+        ),
+        ("O", np.where(np.arange(20_000) < 200, 1e9, DATA), "in 1.0\u00a0% of rows"),
+        ("O", np.where(np.arange(20_000) < 200, np.inf, DATA), "age is no number in 1.0\u00a0% of rows"),
+    ],
+)
+def test_what_a_signal_saw_is_said_in_a_sentence(signal, live, said):
+    assert said in sentences.column("age", signal, REFERENCE, *tally(BINS, live))
+
+
+def test_categories_answers_and_unseen_values_have_their_own_words():
+    bins = category_bins({"JFK": 60, "LGA": 40})
+    reference = ColumnReference(bins, np.array([60, 40, 0, 0, 0, 0]))
+    live = np.array([10, 40, 0, 50, 0, 0])
+    assert (
+        sentences.column("origin", "D", reference, live, None)
+        == "origin is JFK in 10\u00a0% of rows, usual 60\u00a0%"
+    )
+    assert (
+        sentences.column("origin", "U", reference, live, None)
+        == "origin has values never seen in the reference in 50\u00a0% of rows"
+    )
+    yes = numeric_bins(np.array([0.0, 1.0]))
+    usual = np.bincount(yes.index([0] * 90 + [1] * 10), minlength=yes.size)
+    live = np.bincount(yes.index([0] * 62 + [1] * 38), minlength=yes.size)
+    said = sentences.column(naming.PREDICTION, "D", ColumnReference(yes, usual), live, None)
+    assert said == "Positive answers are 3.8 times the usual level: 38\u00a0%, usual 10\u00a0%"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ([], "No model has reported yet"),
+        (["ok", "ok"], "Nothing to do"),
+        (["learning"], "Nothing to do"),
+        (["act", "watch", "watch", "watch", "ok"], "One model needs action, three are worth a look"),
+        (["act", "act"], "Two models need action"),
+        (["watch"], "One model is worth a look"),
+        (["watch", "watch"], "Two models are worth a look"),
+        (["no_data", "ok"], "One model sends no data"),
+        (["act", "watch", "no_data"], "One model needs action, one is worth a look, one sends no data"),
+    ],
+)
+def test_the_fleets_headline(statuses, said):
+    assert sentences.fleet(statuses) == said
+
+
+def test_a_models_headline_follows_its_state():
+    fire = step(
+        None,
+        Condition(
+            naming.INPUT_BROKEN.name, "m", "1", True, 0, 3600, "x", "O", 0.2, 0.01, "x is outside 0 to 9"
+        ),
+    )
+    assert sentences.model("m", "act", [fire], None, None) == (
+        "m: x is outside 0 to 9",
+        "x is outside 0 to 9",
+    )
+    assert sentences.model("m", "ok", [], None, None) == ("m answers as usual", "")
+    assert sentences.model("m", "no_data", [], None, "No predictions since noon") == (
+        "m sends no data",
+        "No predictions since noon",
+    )
+    assert sentences.model("m", "learning", [], "3 days", None) == ("m is learning what is usual", "3 days")
+
+
+def test_no_sentence_shouts_or_blames():
+    texts = [
+        sentences.no_traffic(40, 15),
+        sentences.errors(0.2, 0.05),
+        sentences.slow(0.4, 0.2),
+        sentences.empty(0.1, 0.01),
+        sentences.dependency("numpy", "2.1", "2.0"),
+        sentences.dropped(1, ["buffer_full"]),
+    ]
+    assert texts == [
+        "No predictions in the last 15 minutes, usual about 40",
+        "20\u00a0% of predictions fail, limit 5.0\u00a0%",
+        "95\u00a0% of predictions take up to 400 ms, limit 200 ms",
+        "Empty answers are 10 times the usual level: 10\u00a0%, usual 1.0\u00a0%",
+        "numpy runs in version 2.1, the model was made with 2.0",
+        "The monitor dropped 1 row in 10 minutes (buffer_full)",
+    ]

@@ -1,0 +1,176 @@
+"""`barograph serve` beside a real service: pages fill, every verb works beside it, webhooks are told, and it ends cleanly."""
+
+import http.server
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from world import draw, reference
+
+from barograph.serve import address_file
+
+SERVICE = """
+import sys
+import uvicorn
+from fastapi import FastAPI
+import barograph
+from barograph.integrations.fastapi import instrument
+app = FastAPI()
+monitor = barograph.Monitor("risk", version="1", reference=sys.argv[1], clock=barograph.Clock.parse(sys.argv[3]), token="read-me", flush_interval=0.05)
+instrument(app, monitor)
+@app.post("/predict")
+def predict(row: dict) -> dict:
+    score = row.pop("p")
+    monitor.record(row, score=score)
+    return {"score": score}
+uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
+"""
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def wait_for(check, seconds=40.0):
+    """What `check` gives once it gives something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if found := check():
+                return found
+        except (httpx.HTTPError, OSError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{check} gave nothing in {seconds} s")
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Keeps the bodies of webhooks."""
+
+    bodies: list = []  # noqa: RUF012
+
+    def do_POST(self):
+        self.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def barograph(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "barograph", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.workers
+def test_a_fault_goes_from_a_request_to_a_page_a_webhook_and_the_command_line(tmp_path):
+    reference().save(tmp_path / "reference.json")
+    hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    service_port, port = free_port(), free_port()
+    clock = f"2013-09-30T09:00:00Z@240#{time.time() + 1}"  # an hour in 15 s
+    (tmp_path / "service.py").write_text(SERVICE)
+    (tmp_path / "barograph.toml").write_text(
+        f"""
+        port = {port}
+        targets = [{{url = "http://127.0.0.1:{service_port}", token = "read-me"}}]
+        webhooks = ["http://127.0.0.1:{hook.server_port}/hook"]
+        [models.risk]
+        owner = "lending"
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
+    service = subprocess.Popen(
+        [sys.executable, "service.py", "reference.json", str(service_port), clock],
+        cwd=tmp_path,
+        env=environment,
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-m", "barograph", "serve", "--clock", clock],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    url, base = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{service_port}"
+    try:
+        wait_for(lambda: httpx.get(f"{base}/metrics").status_code == 200)
+        wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
+        assert httpx.get(f"{base}/profile").status_code in (401, 403)
+        send(base, 60, factor=1)
+        wait_for(lambda: httpx.get(f"{url}/api/fleet").json()["models"])
+        send(base, 60, factor=1000, seconds=14)
+        model = wait_for(lambda: acting(url), 60)
+        assert model["owner"] == "lending" and model["predictions"] >= 120
+        assert "amount" in model["reason"] or "usual" in model["reason"]
+        wait_for(lambda: Receiver.bodies)
+        body = Receiver.bodies[0]
+        assert (
+            body["version"] == "4" and body["status"] == "firing" and body["groupLabels"] == {"model": "risk"}
+        )
+        assert {"alertname", "model", "severity"} <= set(body["alerts"][0]["labels"])
+
+        store = tmp_path / ".barograph" / "tiles.duckdb"
+        assert stat.S_IMODE(address_file(store).stat().st_mode) == 0o600
+        status = barograph("status", cwd=tmp_path)
+        assert status.returncode == 1 and "risk" in status.stdout
+        assert barograph("event", "profile-service 4.12", "--model", "risk", cwd=tmp_path).returncode == 0
+        events = httpx.get(f"{url}/api/models/risk").json()["events"]
+        assert "profile-service 4.12" in [e["label"] for e in events]
+        assert barograph("reference", "show", "reference.json", cwd=tmp_path).returncode == 0
+        second = barograph("serve", "--port", str(free_port()), cwd=tmp_path)
+        assert second.returncode == 2 and "open" in second.stderr
+        metrics = httpx.get(f"{url}/metrics").text
+        assert 'ml_alert_state{alert="' in metrics and "ml_signal_threshold{" in metrics
+    finally:
+        server.send_signal(signal.SIGINT)
+        service.send_signal(signal.SIGINT)
+        log = server.communicate(timeout=40)[1]
+        service.wait(timeout=20)
+        hook.shutdown()
+    assert server.returncode == 0 and "Traceback" not in log, log
+    assert not address_file(store).exists()
+    again = barograph("status", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["models"][0]["name"] == "risk"
+
+
+def send(base, rows, factor, seconds=0.0):
+    features, score = draw(rows)
+    with httpx.Client(base_url=base) as client:
+        for i in range(rows):
+            row = {
+                "amount": float(features["amount"][i]) * factor,
+                "visits": int(features["visits"][i]),
+                "country": features["country"][i],
+            }
+            assert client.post("/predict", json={**row, "p": float(score[i])}).status_code == 200
+            time.sleep(seconds / rows)
+
+
+def acting(url):
+    (model,) = httpx.get(f"{url}/api/fleet").json()["models"]
+    return model if model["status"] == "act" else None
+
+
+def test_a_busy_port_is_said_with_the_remedy(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = barograph("serve", "--port", str(port), cwd=tmp_path)
+    assert found.returncode == 2 and f"127.0.0.1:{port}" in found.stderr and "--port" in found.stderr
