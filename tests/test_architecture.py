@@ -32,7 +32,6 @@ THIRD_PARTY: dict[str, set[str]] = {
         "pydantic",
         "rich",
         "sklearn",
-        "threadpoolctl",
         "uvicorn",
     },
     "exposition": {"prometheus_client"},

@@ -1,14 +1,13 @@
 """The API: every document in the shape that pages read, honest about what it does not know, closed to what may not write."""
 
 import asyncio
-import json
 
 import httpx
 import pytest
-from world import World
 
 from barograph.console import pages
 from barograph.console.app import Health, create
+from world import World
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def test_every_range_is_answered_without_nan(get, span):
     ):
         answer = get(f"{path}?range={span}")
         assert answer.status_code == 200
-        json.loads(answer.text, parse_constant=lambda name: pytest.fail(f"{name} in {path}"))
+        assert "NaN" not in answer.text and "Infinity" not in answer.text, path
 
 
 @pytest.mark.parametrize(

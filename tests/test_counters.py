@@ -37,7 +37,7 @@ BUSY = Series.of(naming.IN_PROGRESS, {"model": "m", "version": "1"})
 CLOCK = Series.of(naming.CLOCK, {})
 INFO = Series("info", (("package", "numpy"),), "info", 0, 1)
 COLUMNS = Series.of(naming.COLUMN_VALUES, {"model": "m", "version": "1", "bins": "00c0ffee"}, size=500)
-ALL = (ROWS, SECONDS, DURATION, BUSY, CLOCK, INFO, COLUMNS)
+UNSHARED = Series.of(naming.WORKERS_UNSHARED, {})
 
 
 @pytest.fixture
@@ -448,7 +448,7 @@ def test_a_full_file_system_makes_counts_private_and_says_so_once(folder, monkey
     assert rows(before) == 10
     (said,) = [r.getMessage() for r in caplog.records if "could not" in r.getMessage()]
     assert "No space left" in said and "BAROGRAPH_DIR" in said
-    assert sums(one, Series.of(naming.WORKERS_UNSHARED, {})) == 1
+    assert sums(one, UNSHARED) == 1
     one.close()
     before.close()
 
@@ -785,6 +785,58 @@ for _ in range(3):
     )
     assert done.stdout.count("'ml_monitor_workers_unshared': [2.0]") == 3, done
     assert done.stderr.count("2 other workers of this server do not share counters") == 3
+
+
+def test_where_nothing_tells_forks_apart_the_servers_own_words_count(own_base, folder, monkeypatch, caplog):
+    """As on macOS, where gunicorn's workers without --preload cannot find each other."""
+    monkeypatch.setattr(workers, "PROC", folder / "no such thing")
+    counters = SharedCounters()
+    assert sums(counters, UNSHARED) == 0
+    monkeypatch.setitem(sys.modules, "gunicorn.arbiter", workers)
+    monkeypatch.setattr(sys, "argv", ["gunicorn", "app:app", "-w", "4"])
+    assert sums(counters, UNSHARED) == 3
+    monkeypatch.setattr(sys, "argv", ["gunicorn", "app:app", "--workers=2"])
+    assert sums(counters, UNSHARED) == 1
+    monkeypatch.setattr(sys, "argv", ["gunicorn", "app:app"])
+    assert sums(counters, UNSHARED) == 0
+    monkeypatch.setenv("WEB_CONCURRENCY", "8")
+    assert sums(counters, UNSHARED) == 7
+    assert sum("do not share counters" in record.getMessage() for record in caplog.records) == 1
+    counters.close()
+
+
+@forks
+def test_workers_that_inherit_the_counters_share_even_where_forks_cannot_be_told(own_base, monkeypatch):
+    """gunicorn --preload."""
+    monkeypatch.setattr(workers, "_addresses_are_random", lambda: False)
+    counters = SharedCounters()
+    counters.vector(ROWS).counts[0] += 3
+
+    def work():
+        counters.vector(ROWS).counts[0] += 4
+        assert rows(counters) == 7
+        assert sums(counters, UNSHARED) == 0
+
+    in_child(work)
+    counters.close()
+
+
+def test_a_platform_without_such_locks_counts_in_private_memory(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(workers.sys, "platform", "win32")
+    one, other = SharedCounters(tmp_path / "counts"), SharedCounters(tmp_path / "counts")
+    one.vector(ROWS).counts[0] += 1
+    one.publish("00c0ffee.reference.json", b"{}")
+    assert (rows(one), one.published("00c0ffee.reference.json"), one.references()) == (
+        1,
+        b"{}",
+        {"00c0ffee": b"{}"},
+    )
+    assert ROWS not in other.snapshot().series
+    assert one.snapshot().epoch != other.snapshot().epoch
+    assert not (tmp_path / "counts").exists()
+    assert sum("locks that end with their process" in record.getMessage() for record in caplog.records) == 2
+    one.close()
+    other.close()
 
 
 def test_two_directories_have_two_epochs(folder):

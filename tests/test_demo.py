@@ -180,9 +180,9 @@ def test_a_service_that_is_not_there_is_counted_as_failed():
 
 def test_the_incident_waits_for_a_busy_hour():
     quiet, busy = np.arange(0, 7200, 600.0), np.arange(7200, 14_400, 60.0)
-    clock = Clock(start=0.0, origin=0.0, speed=60.0)
-    assert moment_of_incident(np.concatenate([quiet, busy]), clock) == 7200.0
-    assert moment_of_incident(quiet, clock) == 3600.0  # never busy: after a minute of wall time
+    assert moment_of_incident(np.concatenate([quiet, busy]), 3700.0) == 7200.0
+    assert moment_of_incident(np.concatenate([quiet, busy]), 7700.0) == 7700.0
+    assert moment_of_incident(quiet, 3700.0) == 3700.0  # never busy: no longer than it must
 
 
 # Processes.

@@ -76,7 +76,7 @@ def test_location_is_the_mean_midrank_in_its_own_standard_deviations(own, live):
     live[2] += 1
     column = ColumnReference(NUMERIC, own)
     ranked = rows_of(own[: NUMERIC.values])
-    midrank = lambda slot: (np.sum(ranked < slot) + np.sum(ranked == slot) / 2) / len(ranked) - 0.5  # noqa: E731
+    midrank = lambda slot: (np.sum(ranked < slot) + np.sum(ranked == slot) / 2) / len(ranked) - 0.5
     ridits = np.array([midrank(slot) for slot in range(NUMERIC.values)])
     expected = abs(ridits[rows_of(live[: NUMERIC.values])].mean()) / ridits[ranked].std()
     assert signals(column, totals(column, live))["L"] == pytest.approx(expected, abs=1e-9)

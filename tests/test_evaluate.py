@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from world import DAY, START, World, draw
 
 from barograph import Reference, naming
 from barograph.config import Config, ModelConfig
 from barograph.ledger import Counted
+from world import DAY, START, World, draw
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from barograph import naming
+from barograph import Reference, naming
 from barograph.bins import BinSet, CategoryBins, NumericBins, category_bins, numeric_bins, score_bins
 from barograph.counters import Series, Snapshot, Vector
 from barograph.exposition import (
@@ -265,6 +265,25 @@ def test_columns_over_bins_that_nobody_knows_are_left_out():
     )
     assert b"ml_column_values_total" not in text
     assert b"ml_predictions_total" in text
+
+
+def test_columns_read_by_the_reference_that_a_worker_published():
+    frame = {"x": NUMBERS[:500], "p": SCORES[:500]}
+    reference = Reference.fit(frame, task="binary", score="p", threshold=0.5)
+    bins, baseline = reference.bins, reference.baseline
+    series = Series.of(naming.COLUMN_VALUES, {**MODEL, "bins": bins.id}, size=bins.size)
+    one = snapshot((series, Vector(baseline.counts, baseline.sums)))
+    by_hand = CellMap.of(bins, baseline.counts, threshold=0.5)
+    assert render(one, {bins.id: reference.to_json()}) == render(one, {bins.id: by_hand})
+
+
+def test_a_reference_that_cannot_be_read_hides_its_columns_and_nothing_else(caplog):
+    one = snapshot((COLUMNS, Vector.zero(COLUMNS)), count(Series.of(naming.PREDICTIONS, MODEL), 1))
+    for _ in range(3):
+        text = render(one, {BINS.id: b'{"format": "of tomorrow"}'})
+        assert b"ml_column_values_total" not in text
+        assert value(text, "ml_predictions_total", **MODEL) == 1
+    assert caplog.text.count(f"no columns over bins {BINS.id}") == 1
 
 
 def test_violations_are_those_of_features_and_are_there_at_0():

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from world import draw, reference
 
 from barograph.serve import address_file
+from world import draw, reference
 
 SERVICE = """
 import sys
@@ -71,7 +71,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 
 def barograph(*arguments, cwd):
-    return subprocess.run(
+    return subprocess.run(  # noqa: PLW1510
         [sys.executable, "-m", "barograph", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
     )
 

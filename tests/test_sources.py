@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from barograph import sources
 from barograph.clock import Clock
 from barograph.counters import Series, Snapshot, Vector
-from barograph.sources import MOST_PIECES, Poller, Source, StoredReferences, Target, increments, restarted
+from barograph.increments import MOST_PIECES, increments, restarted
+from barograph.sources import Poller, Source, StoredReferences, Target
 from barograph.tiles import DAY, HOUR, MINUTE, Increment, Tiles
 
 ROWS = Series("ml_predictions_total", (("model", "m"), ("version", "1")), "counter", 1, 0)

@@ -8,8 +8,9 @@ from barograph import Monitor, Reference
 from barograph.config import Config
 from barograph.console.state import Span, State
 from barograph.evaluate import References, evaluate
+from barograph.increments import increments
 from barograph.ledger import Ledger
-from barograph.sources import StoredReferences, increments
+from barograph.sources import StoredReferences
 from barograph.tiles import Tiles
 
 DAY = 86_400

@@ -164,17 +164,23 @@ def render(snapshot: Snapshot, cells: Mapping[str, CellMap | bytes]) -> bytes:
     ticks_total{model="a \\"b\\""} 7
     """
     table = snapshot.table
-    maps = tuple((bins, _cell_map(cells[bins])) for bins in sorted(cells))
+    known = ((bins, _cell_map(bins, cells[bins])) for bins in sorted(cells))
+    maps = tuple((bins, found) for bins, found in known if found is not None)
     return _template(table.layout, maps).fill(table.counts, table.sums)
 
 
-def _cell_map(cells: CellMap | bytes) -> CellMap:
-    return cells if isinstance(cells, CellMap) else _cell_map_of_reference(cells)
+def _cell_map(bins: str, cells: CellMap | bytes) -> CellMap | None:
+    return cells if isinstance(cells, CellMap) else _cell_map_of_reference(bins, cells)
 
 
 @lru_cache(maxsize=64)
-def _cell_map_of_reference(data: bytes) -> CellMap:
-    return CellMap.of_reference(data)
+def _cell_map_of_reference(bins: str, data: bytes) -> CellMap | None:
+    """None for a reference that cannot be read: a worker of another version may have laid it there."""
+    try:
+        return CellMap.of_reference(data)
+    except ValueError as error:
+        log.warning("barograph shows no columns over bins %s: %s", bins, error)
+        return None
 
 
 @lru_cache(maxsize=1)

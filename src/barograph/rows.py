@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from itertools import chain
+from itertools import starmap
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -151,12 +151,27 @@ class Layout:
         """One value of a row: of its first feature, or of whatever it holds if none is known."""
         return itemgetter(self.features[0]) if self.features else lambda row: next(iter(row.values()), None)
 
-    def read(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any], list[Any]]:
-        """Numbers of all rows, row by row in one list; columns of categories; columns of others. KeyError if one is lacking."""
+    @cached_property
+    def _pack(self) -> Callable[..., bytes]:
+        return struct.Struct(f"{len(self.numbers)}d").pack
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, list[Any], list[Any]]:
+        """Numbers, row by row, as float64; columns of categories; columns of others. KeyError if one is lacking."""
         numbers, categories, others = self._getters
         texts = list(zip(*map(categories, rows), strict=True)) if self.categories else []
         rest = list(zip(*map(others, rows), strict=True)) if self.others else []
-        return list(chain.from_iterable(map(numbers, rows))), texts, rest
+        try:
+            packed = b"".join(starmap(self._pack, map(numbers, rows)))
+        except (TypeError, OverflowError, struct.error):
+            packed = b"".join(map(self._pack_any, map(numbers, rows)))
+        return packed, texts, rest
+
+    def _pack_any(self, values: tuple[Any, ...]) -> bytes:
+        """The same for one row of which some values may be missing, or no numbers."""
+        try:
+            return self._pack(*values)
+        except (TypeError, OverflowError, struct.error):
+            return frames.floats([math.nan if value is None else value for value in values]).tobytes()
 
 
 class RowCounter:
@@ -222,7 +237,7 @@ class RowCounter:
             self._add_features(self._layout, columns.features, now)
 
     def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
-        if not all(type(row) is dict for row in features):
+        if set(map(type, features)) != {dict}:
             features = [self._as_dict(layout, row) for row in features]
         self._singles += len(features)
         try:
@@ -234,7 +249,7 @@ class RowCounter:
             nothing = dict.fromkeys(layout.features)
             found = layout.read([{**nothing, **row} for row in features])
         numbers, categories, others = found
-        self._blocks.append(_packed(numbers, len(layout.numbers)))
+        self._blocks.append(numbers)
         for name, values in zip(layout.categories, categories, strict=True):
             self._slots[name] += layout.slots[name].of(values)
         for name, values in zip(layout.others, others, strict=True):
@@ -481,20 +496,6 @@ def _differ(delivered: Any, prediction: Any) -> bool:
         return bool(delivered != prediction)
     except Exception:  # arrays, or a type whose comparison raises
         return True
-
-
-def _packed(values: list[Any], width: int) -> bytes:
-    """Numbers, row by row, as float64; anything that is none sends the whole chunk the slow way."""
-    try:
-        return struct.pack(f"{len(values)}d", *values)
-    except (TypeError, OverflowError, struct.error):
-        pass
-    try:  # with missing values only
-        values = [math.nan if value is None else value for value in values]
-        return struct.pack(f"{len(values)}d", *values)
-    except (TypeError, OverflowError, struct.error):
-        columns = [frames.floats(values[i::width]) for i in range(width)]
-        return np.column_stack(columns).tobytes()
 
 
 def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

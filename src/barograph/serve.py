@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -104,12 +105,18 @@ class Server:
 
     def run(self) -> None:
         """Serve until a signal or `stop`; everything is stored and closed then."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGTERM, signal.default_int_handler
+            )  # so that it ends as cleanly as Ctrl-C does
         loop = threading.Thread(target=self._loop, name="barograph-evaluator", daemon=True)
         self.poller.start()
         loop.start()
         try:
             self._write_address()
             self._web.run(sockets=[self._socket])
+        except KeyboardInterrupt:  # uvicorn has shut down, and hands the signal on
+            pass
         finally:
             self._stop.set()
             self.poller.stop()
@@ -196,16 +203,16 @@ def _last_signals(
             continue
         names = list(known.reference.bins.columns)
         history = server.ledger.history(Counted(model, version, one), now - 86_400, now, len(names))
-        for signal, values in history.values.items():
+        for letter, values in history.values.items():
             for i, name in enumerate(names):
                 labels = {
                     "model": model,
                     "version": version,
                     "column": name,
-                    "signal": signal,
+                    "signal": letter,
                     "window": "1h",
                 }
-                value, threshold = values[-1, i], history.thresholds[signal][-1, i]
+                value, threshold = values[-1, i], history.thresholds[letter][-1, i]
                 if value == value and threshold == threshold:
                     found.append((labels, float(value), float(threshold)))
     return found

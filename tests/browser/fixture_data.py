@@ -376,7 +376,7 @@ def values_panel(window: Window, factor: float, reference: Json) -> Json:
 
 
 def signal_panel(window: Window, code: str, peak: float, calm: float) -> Json:
-    level = lambda t: max(0.0, calm + 0.12 * noise(ord(code), t)) + peak * ramp(t)  # noqa: E731
+    level = lambda t: max(0.0, calm + 0.12 * noise(ord(code), t)) + peak * ramp(t)
     return panel(window, f"signal-{code}", "Times its limit", "", "", level, limits={"watch": None, "act": 1, "worse": "high"})
 
 

@@ -36,9 +36,7 @@ if sys.platform != "win32":
 MAGIC = int.from_bytes(b"BAROCNT1", "little")
 HEADER = 64  # bytes: eight words, of which magic, end, pid and start are used
 START_SIZE = 1 << 16
-KEPT_IDS = (
-    100  # ids of folded files that dead.counts goes on listing, for readers that could not wait for the lock
-)
+KEPT_IDS = 100  # folded files that dead.counts goes on listing, for readers that could not have the lock
 SHARED_WAIT, EXCLUSIVE_WAIT = 0.05, 5.0  # seconds that a lock is waited for
 
 _BLOCK = struct.Struct("<5I4x")  # bytes of the descriptor, counts, sums, additive, crc32 of all that

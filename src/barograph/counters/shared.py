@@ -53,6 +53,7 @@ class SharedCounters:
         self._known: dict[tuple[bytes, int, int], Series | None] = {}
         self._private_files: dict[str, bytes] = {}
         self._open()
+        self._pid = os.getpid()
         _watch(self)
 
     @property
@@ -128,7 +129,6 @@ class SharedCounters:
 
     def _open(self) -> None:
         """Begin in a directory with a file of our own, or in memory of our own."""
-        self._pid = os.getpid()
         self._vectors: dict[Series, Vector] = {}
         self._private: dict[Series, Vector] = {}
         self._merge: _Merge | None = None
@@ -156,6 +156,7 @@ class SharedCounters:
                     self._generation += 1
                     for one in series:
                         self._create(one)
+                    self._pid = os.getpid()  # last: until then other threads wait here
 
     def _let_go(self) -> None:
         """Close what a child inherited: a descriptor kept open would make its parent look alive for ever."""

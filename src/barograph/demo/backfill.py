@@ -21,8 +21,9 @@ from barograph.demo import model as artefacts
 from barograph.demo.flights import FEATURES, seconds
 from barograph.demo.replay import Departure, departures
 from barograph.demo.service import create_app
+from barograph.increments import increments
 from barograph.naming import REQUEST_ID_HEADER
-from barograph.sources import StoredReferences, increments
+from barograph.sources import StoredReferences
 from barograph.tiles import DAY, HOUR, MINUTE, Increment, Retention, Tiles
 
 FINE = 600  # seconds: the steps of the days of which minutes are kept; an hour before that

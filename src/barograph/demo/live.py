@@ -70,15 +70,14 @@ async def _play(show: Show, duration: float | None) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def moment_of_incident(times: np.ndarray, clock: Clock) -> float:
-    """When to inject: after a minute of wall time, or at the next hour with 40 flights; epoch seconds on the clock.
+def moment_of_incident(times: np.ndarray, earliest: float) -> float:
+    """When to inject: at `earliest` if its hour has 40 flights, else when the next such hour begins; epoch seconds.
 
-    `times` are those of the live flights, epoch seconds in order.
+    `times` are those of the flights to come, in order. Where no hour is busy it is `earliest`.
 
-    >>> moment_of_incident(np.arange(0, 86_400, 60.0), Clock(start=0.0, speed=60.0))
-    3600.0
+    >>> moment_of_incident(np.arange(7200.0, 14_400.0, 60.0), earliest=1800.0)
+    7200.0
     """
-    earliest = clock.at(clock.origin + CALM)
     hours, counts = np.unique(times // 3600, return_counts=True)
     busy = hours[(counts >= BUSY) & (hours >= earliest // 3600)]
     return max(earliest, float(busy[0]) * 3600) if len(busy) else earliest
@@ -115,7 +114,8 @@ async def _send(show: Show) -> None:
 async def _inject(show: Show) -> None:
     if show.fault.name == "none":
         return
-    onset = moment_of_incident(flights.seconds(show.flights["departed_at"]), show.clock)
+    begin = max(show.clock.now(), show.clock.at(show.clock.origin))
+    onset = moment_of_incident(flights.seconds(show.flights["departed_at"]), begin + CALM * show.clock.speed)
     while (left := onset - show.clock.now()) > 0:
         await asyncio.sleep(min(left / show.clock.speed, POLL))
     show.traffic.incident = show.fault

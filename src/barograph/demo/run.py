@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import webbrowser
@@ -58,7 +59,7 @@ def run(
         with _interruptible(), _directory(directory) as place, contextlib.ExitStack() as ending:
             ending.callback(processes.stop, children)
             show = prepare(out, place, children, speed, find(incident), port)
-            if not headless:
+            if not headless and _has_screen():
                 webbrowser.open(show.pages)
             play(show, duration)
     except (DemoDataMissing, PermissionError) as error:
@@ -70,6 +71,11 @@ def run(
         pass
     out.print("The demo has ended, with all its processes.")
     return 0
+
+
+def _has_screen() -> bool:
+    """Where there is none, `webbrowser` may open a browser of text in this very terminal."""
+    return not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 
 def _check(speed: float, incident: str, duration: float | None) -> None:
