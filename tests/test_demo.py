@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the demo does, before scikit-learn is loaded
 pd = pytest.importorskip("pandas")
 for needed in ("sklearn", "fastapi", "httpx", "rich", "duckdb"):
     pytest.importorskip(needed)

@@ -155,7 +155,7 @@ async def _fleet(pages: str) -> AsyncIterator[list[dict[str, Any]]]:
 
 def _say_traffic(show: Show) -> None:
     traffic = show.traffic
-    parts = [f"{traffic.sent:,} flights sent"]
+    parts = [f"{traffic.sent:,} flight{'s' * (traffic.sent != 1)} sent"]
     if traffic.altered:
         parts.append(f"{traffic.altered:,} of them altered")
     if traffic.skipped:

@@ -9,6 +9,7 @@ export const KEYS = [
   { keys: "g i", does: "Go to incidents" },
   { keys: "j k", does: "Next and previous row" },
   { keys: "Enter", does: "Open the row" },
+  { keys: "1 2 3", does: "Tabs of a model" },
   { keys: "[ ]", does: "Earlier and later by half the range" },
   { keys: "t", does: "Charts as tables, and back" },
   { keys: "d", does: "Dark or light" },
@@ -36,7 +37,7 @@ export function useKeys(actions) {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
       const pair = event.timeStamp - firstAt < SEQUENCE_MS ? `${first} ${event.key}` : "";
-      const action = current.current[pair] ?? current.current[event.key];
+      const action = current.current[pair] ?? current.current[event.key] ?? tabAction(event.key);
       first = event.key;
       firstAt = event.timeStamp;
       if (!action) return;
@@ -47,6 +48,12 @@ export function useKeys(actions) {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, []);
+}
+
+/** Opens a tab of the page by its number. */
+function tabAction(key) {
+  const tab = /^[1-9]$/.test(key) && document.querySelectorAll(".tabs a")[key - 1];
+  return tab && (() => /** @type {HTMLElement} */ (tab).click());
 }
 
 /** Moves the focus along the rows of the page (links marked `data-row`). @param {1 | -1} step */

@@ -1,6 +1,6 @@
 /** What surrounds every page: the top bar and the help. */
 
-import { day, duration, fullTime, seconds, timeSpan } from "./format.js";
+import { day, duration, fullTime, moment, seconds, timeSpan } from "./format.js";
 import { html, useLayoutEffect, useRef, useSeconds } from "./html.js";
 import { KEYS } from "./keys.js";
 import { RANGES, link, rangeOf, setQuery } from "./router.js";
@@ -43,13 +43,18 @@ function useFiring(doc) {
   return last.current;
 }
 
-/** How old what is shown is. */
+/** An evaluator that has not judged for so long is behind. */
+const LATE_SECONDS = 600;
+
+/** How old what is shown is: since the server last answered, or, if the evaluator is behind, since it last judged. */
 function Freshness({ view }) {
   useSeconds();
-  if (!view.at) return html`<span class="fresh"></span>`;
+  if (!view.at) return null;
   const age = Math.max(0, (Date.now() - view.at) / 1000);
-  const text = age < 3 ? "Updated now" : `Updated ${duration(age)} ago`;
-  return html`<span class="fresh"><i class="dot ${view.failure ? "lost" : ""}"></i>${text}</span>`;
+  const { now, updated, speed = 1 } = view.doc;
+  const behind = updated && seconds(now) - seconds(updated) > Math.max(LATE_SECONDS, 30 * speed);
+  const text = behind ? `Last judged ${moment(seconds(updated), seconds(now))} UTC` : age < 3 ? "Updated now" : `Updated ${duration(age)} ago`;
+  return html`<span class="fresh"><i class="dot ${view.failure || behind ? "lost" : ""}"></i>${text}</span>`;
 }
 
 function RangeChoice({ route }) {

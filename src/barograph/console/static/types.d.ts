@@ -12,6 +12,8 @@ type Value = number | null;
 interface Page {
   /** The processes' clock: simulated in the demo. */
   now: string;
+  /** When the evaluator last judged. */
+  updated?: string;
   /** The window that is shown. */
   range: { from: string; to: string };
   /** How soon to ask again; 5 if absent. */

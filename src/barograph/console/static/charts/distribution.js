@@ -2,7 +2,7 @@
 
 import { compact, number, percent } from "../format.js";
 import { html, useContext, useMemo, useState } from "../html.js";
-import { ChartPage, textWidth, useWidth } from "./layout.js";
+import { ChartContext, textWidth, useWidth } from "./layout.js";
 import { round, stepsPath } from "./paths.js";
 import { kneeOf } from "./domain.js";
 import { linearScale, logScale, spaced, symlogScale } from "./scales.js";
@@ -75,7 +75,7 @@ function densities(px, rows) {
 
 /** @param {{distribution: Distribution, comparison: any[], status: string, unit: string | null, name: string}} props */
 export function DistributionChart(props) {
-  const page = useContext(ChartPage);
+  const page = useContext(ChartContext);
   if (page.table) return html`<${DistributionTable} ...${props} />`;
   return props.distribution.kind === "categorical" ? html`<${CategoryBars} ...${props} />` : html`<${Histogram} ...${props} />`;
 }

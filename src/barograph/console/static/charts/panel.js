@@ -5,7 +5,7 @@ import { html, useContext } from "../html.js";
 import { Guard, StateMessage } from "../states.js";
 import { alarm, raised } from "../status.js";
 import { axisKind } from "./domain.js";
-import { ChartPage } from "./layout.js";
+import { ChartContext } from "./layout.js";
 import { readings } from "./readings.js";
 import { samplingStep } from "./scales.js";
 import { ChartTable } from "./table.js";
@@ -46,7 +46,7 @@ export function PanelCard(props) {
 
 function PanelBody(props) {
   const { panel } = props;
-  const { value, words } = headline(panel, useContext(ChartPage).now);
+  const { value, words } = headline(panel, useContext(ChartContext).now);
   const note = noteOf(panel);
   return html`${panel.state
       ? html`<${StateMessage} state=${panel.state} />`
@@ -63,7 +63,7 @@ export function noteOf(panel) {
 
 /** The chart of a panel, or its table. */
 export function PanelChart(props) {
-  const page = useContext(ChartPage);
+  const page = useContext(ChartContext);
   return page.table ? html`<${PanelTable} ...${props} now=${page.now} />` : html`<${TimeSeries} ...${props} />`;
 }
 

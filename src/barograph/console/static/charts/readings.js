@@ -1,41 +1,45 @@
-/** The values of a panel at one sample: the same rows in the tooltip and in the table. */
+/** What a panel says: its values at one sample, in tooltip and table alike, and the sentence for those who don't see it. */
 
-import { NOTHING, inUnit, number } from "../format.js";
+import { NOTHING, fullTime, inUnit, number, quantity, timeSpan, unbroken } from "../format.js";
 
 /** @param {Panel} panel @param {Series} series */
 export function seriesColour(panel, series) {
   if (series.role === "estimate") return "var(--est)";
   if (series.role === "reference") return "var(--ref)";
-  if (series.role === "live") return "var(--live)";
-  const alone = panel.series.length === 1 && !panel.bands?.length;
+  const alone = series.role === "main" && panel.series.length === 1 && !panel.bands?.length;
   return alone ? "var(--ink-2)" : "var(--live)";
 }
 
-/** @param {Display} display */
-const suffix = (display) => display.unit && `\u00a0${display.unit}`;
-
-/** @param {Value} low @param {Value} high @param {Display} display */
-function span(low, high, display) {
-  return low == null || high == null ? NOTHING : `${inUnit(low, display)}–${inUnit(high, display)}${suffix(display)}`;
-}
+const withUnit = (text, display) => text + (display.unit && `\u00a0${display.unit}`);
 
 /** A value with the unit that the panel shows. @param {Value} value @param {Display} display */
-export function shown(value, display) {
-  return value == null ? "no data" : inUnit(value, display) + suffix(display);
+export const shown = (value, display) => (value == null ? "no data" : withUnit(inUnit(value, display), display));
+
+const span = (low, high, display) =>
+  low == null || high == null ? NOTHING : withUnit(`${inUnit(low, display)}–${inUnit(high, display)}`, display);
+
+/** Names and values at a sample; lines carry their colour. @param {Panel} panel @param {Display} display */
+export function readings(panel, index, display) {
+  const { bands, usual, n } = panel;
+  return [
+    ...panel.series.map((series) => ({
+      name: series.name || panel.name,
+      text: shown(series.y[index], display),
+      colour: seriesColour(panel, series),
+    })),
+    ...(bands ?? []).map(({ name, lo, hi }) => ({ name, text: span(lo[index], hi[index], display) })),
+    ...(usual ? [{ name: "usual", text: span(usual.lo[index], usual.hi[index], display) }] : []),
+    ...(n ? [{ name: "rows", text: number(n[index]) }] : []),
+  ];
 }
 
-/**
- * @param {Panel} panel @param {number} index @param {Display} display
- * @returns {{name: string, text: string, colour: string | null}[]}
- */
-export function readings(panel, index, display) {
-  const rows = panel.series.map((series) => ({
-    name: series.name || panel.name,
-    text: shown(series.y[index], display),
-    colour: seriesColour(panel, series),
-  }));
-  for (const band of panel.bands ?? []) rows.push({ name: band.name, text: span(band.lo[index], band.hi[index], display), colour: null });
-  if (panel.usual) rows.push({ name: "usual", text: span(panel.usual.lo[index], panel.usual.hi[index], display), colour: null });
-  if (panel.n) rows.push({ name: "rows", text: number(panel.n[index]), colour: null });
-  return rows;
+/** @param {Panel} panel @param {ChartPage} page @param {Gap[]} gaps */
+export function describe(panel, page, gaps) {
+  const values = panel.series[0].y.filter((value) => value != null);
+  const [low, high] = [Math.min(...values), Math.max(...values)].map((value) => quantity(value, panel.unit));
+  const reach = values.length ? `between ${low} and ${high}` : "no data";
+  const holes = gaps.slice(0, 3).map((gap) => timeSpan(gap.from, gap.to));
+  const missing = values.length && holes.length ? ` No data: ${holes.join("; ")}${gaps.length > 3 ? " and more" : ""}.` : "";
+  const now = [`${panel.name}: ${quantity(panel.value, panel.unit)}`, panel.text].filter(Boolean).join(", ");
+  return unbroken(`${now}. From ${fullTime(page.from)} to ${fullTime(page.to)} ${reach}.${missing}`);
 }

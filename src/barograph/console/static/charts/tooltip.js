@@ -1,18 +1,15 @@
-/** The values under the crosshair. */
+/** The values under the crosshair, beside it. */
 
 import { html } from "../html.js";
 
-/**
- * @param {{x: number, width: number, top: number, title: string,
- *   rows: {name: string, text: string, colour: string | null}[]}} props pixels within the chart
- */
+/** @param {{x: number, width: number, top: number, title: string, rows: {name: string, text: string, colour?: string}[]}} props */
 export function Tooltip({ x, width, top, title, rows }) {
   const side = x > width / 2 ? { right: `${width - x + 12}px` } : { left: `${x + 12}px` };
   return html`<div class="tooltip" role="status" style=${{ ...side, top: `${top}px` }}>
-    <div class="tooltip-title">${title}</div>
+    <div class="tooltip-minor">${title}</div>
     ${rows.map(
-      (row) => html`<div class=${row.colour ? "" : "tooltip-minor"}>
-        ${row.colour && html`<i style=${{ background: row.colour }}></i>`}${row.name} <b>${row.text}</b>
+      ({ name, text, colour }) => html`<div class=${colour ? "" : "tooltip-minor"}>
+        ${colour && html`<i style=${{ background: colour }}></i>`}${name} <b>${text}</b>
       </div>`,
     )}
   </div>`;

@@ -1,7 +1,7 @@
 /** One column: what changed, the proof, and its values over time. */
 
 import { DistributionChart } from "../charts/distribution.js";
-import { ChartPage, chartPage } from "../charts/layout.js";
+import { ChartContext, chartPage } from "../charts/layout.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelChart, noteOf } from "../charts/panel.js";
 import { NOTHING, number, percent, plain, plural, unbroken } from "../format.js";
@@ -21,7 +21,7 @@ export function FeaturePage({ doc, route }) {
   const version = route.query.get("version");
   const columns = new Map(doc.columns.map((column) => [column.name, link.feature(doc.model, column.name, version)]));
   const models = new Map([[doc.model, link.model(doc.model, version)]]);
-  return html`<${ChartPage.Provider} value=${page}>
+  return html`<${ChartContext.Provider} value=${page}>
     <nav class="crumb" aria-label="Breadcrumb">
       <a href=${link.fleet()}>Fleet</a> / <a href=${models.get(doc.model)}>${doc.model}</a> / <span aria-current="page">Features</span>
     </nav>

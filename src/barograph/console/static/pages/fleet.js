@@ -1,6 +1,6 @@
 /** The fleet: every model in one row, the most urgent first. */
 
-import { chartPage, ChartPage } from "../charts/layout.js";
+import { ChartContext, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { Sparkline } from "../charts/sparkline.js";
 import { NOTHING, number, plain, plural, quantity, unbroken, versionName } from "../format.js";
@@ -21,7 +21,7 @@ export function FleetPage({ doc, route }) {
       <div class="sheet message"><${StateMessage} state=${doc.state ?? NO_MODELS} /></div>`;
   }
   const range = RANGES[rangeOf(route)];
-  return html`<${ChartPage.Provider} value=${page}>
+  return html`<${ChartContext.Provider} value=${page}>
     <h1>${unbroken(doc.headline)}</h1>
     <p class="lede"><${Sentence} text=${doc.lede} models=${models} /></p>
     ${doc.state && html`<div class="sheet message"><${StateMessage} state=${doc.state} /></div>`}

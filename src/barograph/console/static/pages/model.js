@@ -1,6 +1,6 @@
 /** One model: service, output, outcomes, causes, always in this order. */
 
-import { ChartPage, chartPage } from "../charts/layout.js";
+import { ChartContext, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelCard } from "../charts/panel.js";
@@ -22,7 +22,7 @@ export function ModelPage({ doc, route }) {
   const version = route.query.get("version");
   const columns = new Map(doc.causes.columns.map((column) => [column.name, link.feature(doc.name, column.name, version)]));
   const lead = leadPanel(doc);
-  return html`<${ChartPage.Provider} value=${page}>
+  return html`<${ChartContext.Provider} value=${page}>
     <nav class="crumb" aria-label="Breadcrumb"><a href=${link.fleet()}>Fleet</a> / <span aria-current="page">${doc.name}</span></nav>
     <div class="page-head">
       <div>
