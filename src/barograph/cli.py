@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 try:
     import typer
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 except ModuleNotFoundError:
     sys.exit('The command line needs more than the library: pip install "barograph[serve]"')
@@ -184,7 +185,7 @@ def event(
         )
         if answer.status_code != httpx.codes.ACCEPTED:
             _wrong(answer.json()["error"]["what"])
-    out.print(f"Noted: {label}", highlight=False)
+    out.print(f"Noted: {label}", highlight=False, markup=False)
 
 
 @reference_app.command("fit")
@@ -314,7 +315,7 @@ def _load(path: Path) -> Reference:
 
 
 def _wrong(text: str) -> NoReturn:
-    err.print(f"[bold red]barograph:[/bold red] {text}", highlight=False, markup=True)
+    err.print(f"[bold red]barograph:[/bold red] {escape(text)}", highlight=False)
     raise typer.Exit(WRONG_USE)
 
 

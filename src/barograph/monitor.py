@@ -128,30 +128,40 @@ class Monitor:
         counts it.
         """
         if type(features) is dict and len(self._rows) < self._limit and not self.reject:
+            request = self._request.get()
+            if request is not None:
+                request.rows += 1
             # A plain tuple in the order of Row, which would cost as much again as all the rest.
             self._rows.append(
-                (features.copy(), score, prediction, id, time, segments, delivered, rule, self._request.get())
+                (features.copy(), score, prediction, id, time, segments, delivered, rule, request)
             )
             return
         self._record(features, score, prediction, id, time, segments, delivered, rule)
 
-    def _record(self, features: Any, score: Any, prediction: Any, *rest: Any) -> None:
+    def _record(self, features: Any, *answers: Any) -> None:
         try:
-            if len(self._rows) >= self._limit:
-                self._dropped += frames.length(features) if frames.is_batch(features) else 1
-                return
             if self.reject:
                 self._refuse(features)
-            row = (_own(features), _own(score), _own(prediction), *rest, self._request.get())
-            self._rows.append(Row(*row))
+            request = self._request.get()
+            if request is not None:
+                request.rows += frames.length(features) if frames.is_batch(features) else 1
+            self._append(features, *answers, request)
         except SchemaViolation:
             raise
         except Exception as error:
             self._failed("record", error)
 
+    def _append(self, features: Any, score: Any, prediction: Any, *rest: Any) -> None:
+        """Hand a row or a batch to the flusher, or drop and count it where the buffer is full."""
+        if len(self._rows) < self._limit:
+            self._rows.append(Row(_own(features), _own(score), _own(prediction), *rest))
+        else:
+            self._dropped += frames.length(features) if frames.is_batch(features) else 1
+
     def _refuse(self, features: Any) -> None:
         violations = self.check(features)
         if violations:
+            self.observe(self._of(naming.BAD_ROWS, reason="rejected"), len({v.row for v in violations}))
             raise SchemaViolation(violations)
 
     def check(self, rows: Any) -> list[Any]:
@@ -169,13 +179,11 @@ class Monitor:
         """The context of one request: what is recorded in it shares its id, time and segments; its duration is counted."""
         request = Request(id or uuid.uuid4().hex, time, segments)
         token = self._request.set(request)
-        self._add_to(naming.IN_PROGRESS, 1)
         start = wall.perf_counter()
         try:
             yield request
         finally:
             self._request.reset(token)
-            self._add_to(naming.IN_PROGRESS, -1)
             self._settle(request)
             if request.rows:
                 self.observe(self._of(naming.DURATION, stage=naming.TOTAL), wall.perf_counter() - start)
@@ -205,6 +213,10 @@ class Monitor:
             self._observed.append((series, value))
         else:
             self._dropped += 1
+
+    def create(self, series: Series) -> None:
+        """Show a series at 0 before anything is observed."""
+        self._counters.vector(series)
 
     # Reading.
 
@@ -330,7 +342,16 @@ class Monitor:
             ),
             *(
                 self._of(naming.BAD_ROWS, reason=r)
-                for r in ("shape", "length", "time", "naive_time", "empty_batch")
+                for r in (
+                    "shape",
+                    "length",
+                    "time",
+                    "naive_time",
+                    "empty_batch",
+                    "batch",
+                    "rejected",
+                    "failed",
+                )
             ),
             Series.of(naming.CLOCK, {}),
         ]
@@ -378,9 +399,6 @@ class Monitor:
         for value, n in counts.items():
             self._counters.vector(self._of(metric, **{label: self._bounded(label, value)})).counts[0] += n
 
-    def _add_to(self, metric: Metric, value: float) -> None:
-        self.observe(self._of(metric), value)
-
     def _bounded(self, label: str, value: str) -> str:
         """A label value that a caller made up, cut to 80 characters; past 50 of them it is `other`."""
         known = self._labels.setdefault(label, set())
@@ -410,12 +428,10 @@ class Monitor:
         rows = frames.length(pending.features) if batch else 1
         score, prediction = (v if batch else _only(v) for v in (pending.score, pending.prediction))
         ids = request.next_ids(rows)
-        row = (pending.features, score, prediction, ids if batch else ids[0], request.time, request.segments)
-        refused, self.reject = self.reject, False  # checked before the model saw them
-        try:
-            self._record(*row, None, None)
-        finally:
-            self.reject = refused
+        id = ids if batch else ids[0]
+        self._append(
+            pending.features, score, prediction, id, request.time, request.segments, None, None, request
+        )
 
     def _failed(self, what: str, error: Exception) -> None:
         if self.strict:
@@ -488,9 +504,14 @@ class Watched:
     def _timed(self, request: Request) -> Iterator[None]:
         if request.depth > 1:
             yield
-        else:
+            return
+        in_progress = self._monitor._of(naming.IN_PROGRESS)
+        self._monitor.observe(in_progress, 1)
+        try:
             with self._monitor.stage(naming.PREDICT):
                 yield
+        finally:
+            self._monitor.observe(in_progress, -1)
 
 
 def _as_prediction(_: Any, result: Any) -> dict[str, Any]:

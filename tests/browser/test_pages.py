@@ -165,10 +165,10 @@ def test_gaps_are_hatched_and_named_and_no_line_crosses_them(browser: Browser, f
     with checks.console_page(browser) as page:
         checks.open_page(page, f"{fixture_url}/models/flight-delay?range=6h")
         panel = page.locator("[data-panel=rate]")
-        line = panel.locator("path[stroke-linejoin=round]").first.get_attribute("d") or ""
+        line = panel.locator("path.line").first.get_attribute("d") or ""
         assert line.count("M") == 2, "the line is not broken at the gap"
         assert "No data: 13:39–13:54" in (panel.locator("svg").get_attribute("aria-label") or "")
-        expect(panel.locator("rect[fill^=url] title")).to_have_text("no data, 13:39–13:54 UTC")
+        expect(panel.locator("rect.gap title")).to_have_text("no data, 13:39–13:54 UTC")
 
 
 def test_a_limit_is_drawn_only_where_the_data_comes_near(browser: Browser, fixture_url: str) -> None:
@@ -184,7 +184,7 @@ def test_live_carried_back_is_drawn_dashed_beside_the_size_of_the_shift(browser:
         checks.open_page(page, fixture_url + PAGES["feature"])
         chart = page.locator(".diagnosis-sheet svg[role=img]")
         expect(chart.locator("text.shift")).to_have_text("×\u00a060")
-        expect(chart.locator("path[stroke-dasharray='4 3']")).to_have_count(1)
+        expect(chart.locator("path.carried")).to_have_count(1)
         expect(chart).to_have_attribute("aria-label", re.compile("the median is −2 minutes in the reference and −120 minutes live"))
 
 

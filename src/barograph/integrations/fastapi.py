@@ -157,7 +157,7 @@ class HttpCounts:
         for labels in self.routes.listed:
             made = (_in_progress(*labels), _duration(*labels), *(_requests(*labels, s) for s in STATUSES))
             for series in made:
-                self.monitor._counters.vector(series)
+                self.monitor.create(series)
 
 
 @dataclass(frozen=True, slots=True)

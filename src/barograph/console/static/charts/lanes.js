@@ -16,9 +16,13 @@ const KINDS = { incident: "Incident", deployment: "Deployment", change: "Change"
 /** @param {{withModel?: boolean}} props `withModel`: events say whose they are */
 export function Lanes({ withModel = false }) {
   const page = useContext(ChartContext);
+  return page.table ? html`<${EventTable} events=${page.events} />` : html`<${LaneChart} page=${page} withModel=${withModel} />`;
+}
+
+function LaneChart({ page, withModel }) {
   const [ref, width] = useWidth();
   const chart = useMemo(() => width && drawLanes(page, width, withModel), [page, width, withModel]);
-  return page.table ? html`<${EventTable} events=${page.events} />` : html`<div class="chart lanes" ref=${ref}>${chart}</div>`;
+  return html`<div class="chart lanes" ref=${ref}>${chart}</div>`;
 }
 
 /** @param {ChartPage} page */
