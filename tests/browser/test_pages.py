@@ -185,7 +185,7 @@ def test_live_carried_back_is_drawn_dashed_beside_the_size_of_the_shift(browser:
         chart = page.locator(".diagnosis-sheet svg[role=img]")
         expect(chart.locator("text.shift")).to_have_text("×\u00a060")
         expect(chart.locator("path.carried")).to_have_count(1)
-        expect(chart).to_have_attribute("aria-label", re.compile("the median is −2 minutes in the reference and −120 minutes live"))
+        expect(chart).to_have_attribute("aria-label", re.compile("the median is −2.minutes in the reference and −120.minutes live"))
 
 
 def test_the_find_box_leads_to_a_column(browser: Browser, fixture_url: str) -> None:
