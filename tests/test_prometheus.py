@@ -1,6 +1,7 @@
 """A real Prometheus on a real service: it reads everything without an error, and its numbers are what was sent."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -58,6 +59,9 @@ def program(name: str) -> str:
     return found
 
 
+SETTLED = 1.0  # seconds after which every worker has flushed what it counted, whichever of them is scraped
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -81,7 +85,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 30) -> Any:
     """The first answer that is true."""
     deadline = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(httpx.HTTPError):
+        with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):  # not answering yet, or not in JSON
             if found := what():
                 return found
         assert time.monotonic() < deadline
@@ -125,6 +129,7 @@ def send(service: str, count: int) -> None:
 def test_promtool_finds_nothing_to_say(service):
     send(service, 5)
     httpx.post(f"{service}/predict", json={"delay": None, "carrier": "crash"})
+    time.sleep(SETTLED)
     text = httpx.get(f"{service}/metrics").content
     for metric in (b"ml_column_values_total", b"ml_prediction_errors_total", b"ml_business_events_total"):
         assert metric in text
@@ -177,6 +182,7 @@ def total(found: dict[str, float]) -> float:
 
 def test_prometheus_counts_what_was_sent(service, query):
     rows = "ml_predictions_total"
+    time.sleep(SETTLED)
     lines = [line for line in httpx.get(f"{service}/metrics").text.splitlines() if not line.startswith("#")]
     wait_for(lambda: total(query("count_over_time(ml_monitor_workers[1m])")) >= 3)
     assert total(query("scrape_samples_scraped")) == len(lines)

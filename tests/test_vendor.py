@@ -27,7 +27,12 @@ def test_vendored_files_match_their_recorded_hashes() -> None:
 
 def test_every_vendored_file_is_recorded_with_version_and_licence() -> None:
     folders = [STATIC / "vendor", STATIC / "fonts"]
-    found = {str(path.relative_to(CONSOLE)) for folder in folders for path in folder.iterdir() if path.suffix != ".LICENSE"}
+    found = {
+        str(path.relative_to(CONSOLE))
+        for folder in folders
+        for path in folder.iterdir()
+        if path.suffix != ".LICENSE"
+    }
     assert found == set(recorded())
     for package, version, licence, _ in recorded().values():
         assert re.fullmatch(r"\d+(\.\d+)+", version), package
@@ -38,7 +43,9 @@ def test_every_vendored_file_is_recorded_with_version_and_licence() -> None:
 
 def test_vendored_modules_import_by_relative_path_only() -> None:
     for path in (STATIC / "vendor").glob("*.js"):
-        assert all(target.startswith("./") for target in re.findall(r'from\s*"([^"]+)"', path.read_text())), path.name
+        assert all(target.startswith("./") for target in re.findall(r'from\s*"([^"]+)"', path.read_text())), (
+            path.name
+        )
 
 
 def test_index_preloads_every_module_that_the_pages_import() -> None:

@@ -1,9 +1,7 @@
 """What a serving process holds: it takes rows without blocking, counts them in shared memory, and never raises."""
 
 import atexit
-import hashlib
 import inspect
-import json
 import logging
 import os
 import time as wall
@@ -13,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,11 @@ from barograph.bins import BinSet, score_bins
 from barograph.buffer import Flusher
 from barograph.clock import Clock
 from barograph.counters import Series, SharedCounters, Snapshot
+from barograph.environment import config_hash, digest, package_version
 from barograph.exposition import render
 from barograph.naming import Metric
 from barograph.profile import Counter
-from barograph.reference import Reference, package_version
+from barograph.reference import Reference
 from barograph.request import Pending, Request
 from barograph.rows import Counted, Layout, Row, RowCounter
 from barograph.schema import Column, Schema, SchemaViolation
@@ -75,7 +73,7 @@ class Monitor:
         self.reference = Reference.load(reference) if isinstance(reference, (str, Path)) else reference
         self.token = token if token is not None else os.environ.get(naming.TOKEN_VARIABLE) or None
         self.reject = False  # set by an integration: rows that break the schema raise SchemaViolation
-        self._digest, self._config = _digest(artifact), _hash(config)
+        self._digest, self._config = digest(artifact), config_hash(config)
         self._layout = _layout(self.reference)
         self._rows: deque[tuple[Any, ...]] = deque()
         self._observed: deque[tuple[Series, float]] = deque()
@@ -428,9 +426,9 @@ class Monitor:
         rows = frames.length(pending.features) if batch else 1
         score, prediction = (v if batch else _only(v) for v in (pending.score, pending.prediction))
         ids = request.next_ids(rows)
-        id = ids if batch else ids[0]
+        named = ids if batch else ids[0]
         self._append(
-            pending.features, score, prediction, id, request.time, request.segments, None, None, request
+            pending.features, score, prediction, named, request.time, request.segments, None, None, request
         )
 
     def _failed(self, what: str, error: Exception) -> None:
@@ -557,30 +555,6 @@ def _only(answer: Any) -> Any:
 def _check_name(argument: str, value: Any) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         raise ValueError(f"{argument}: {value!r} is no name; give a text of 1 to 200 characters")
-
-
-def _digest(artifact: str | Path | bytes | None) -> str:
-    """First 16 hex digits of the SHA-256 of an artifact."""
-    if artifact is None:
-        return ""
-    if isinstance(artifact, bytes):
-        return hashlib.sha256(artifact).hexdigest()[:16]
-    try:
-        with Path(artifact).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise ValueError(
-            f"artifact: cannot read {str(artifact)!r} ({error.strerror}); give the model's file"
-        ) from error
-
-
-def _hash(config: Any) -> str:
-    """First 16 hex digits of the SHA-256 of a configuration: values only, in the order of their names."""
-    if config is None:
-        return ""
-    plain = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
-    plain = plain.model_dump() if hasattr(plain, "model_dump") else plain
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _after_fork(monitor: Monitor) -> None:

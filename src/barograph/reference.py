@@ -2,10 +2,7 @@
 
 import base64
 import hashlib
-import importlib.metadata
 import json
-import platform
-import sys
 import zlib
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
@@ -19,6 +16,7 @@ import numpy as np
 from barograph import frames
 from barograph.bins import SCORE_BINS, Bins, BinSet, CategoryBins, NumericBins, category_bins, numeric_bins
 from barograph.clock import iso
+from barograph.environment import environment
 from barograph.naming import PREDICTION, SCORE
 from barograph.profile import Counter, Profile
 from barograph.schema import Column, Schema, Violation, infer_kind
@@ -26,11 +24,6 @@ from barograph.schema import Column, Schema, Violation, infer_kind
 FORMAT, FORMAT_VERSION = "barograph-reference", 1
 TASKS = ("binary", "multiclass", "regression", "ranking")
 HOUR = 3600
-FRAMEWORKS = (
-    "scikit-learn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "keras", "jax", "onnxruntime",
-    "transformers", "statsmodels", "numpy", "pandas", "polars", "scipy",
-)  # fmt: skip
-_IMPORT_NAMES = {"scikit-learn": "sklearn"}
 
 
 class ReferenceFileError(ValueError):
@@ -265,24 +258,6 @@ class Reference:
         """One line for people."""
         when = "" if self.period is None else f", {iso(self.period[0])[:10]} to {iso(self.period[1])[:10]}"
         return f"{self.baseline.rows:,} rows{when}, {len(self.schema.features)} features, {self.task}"
-
-
-def environment() -> dict[str, Any]:
-    """What runs here: Python, platform, and the versions of the framework packages that are loaded."""
-    loaded = [p for p in FRAMEWORKS if _IMPORT_NAMES.get(p, p) in sys.modules]
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "packages": {package: version for package in loaded if (version := package_version(package))},
-    }
-
-
-def package_version(package: str) -> str | None:
-    """The installed version of a package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _require(data: frames.Table, names: Sequence[str]) -> None:

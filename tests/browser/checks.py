@@ -21,7 +21,9 @@ READY = "main[aria-busy=false] h1, main[aria-busy=false] .state"
 
 
 @contextmanager
-def console_context(browser: Browser, theme: str = "light", viewport: dict[str, int] = DESKTOP) -> Iterator[BrowserContext]:
+def console_context(
+    browser: Browser, theme: str = "light", viewport: dict[str, int] = DESKTOP
+) -> Iterator[BrowserContext]:
     """A browser without a past, in one theme and size."""
     context = browser.new_context(viewport=viewport, color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
     try:
@@ -232,7 +234,12 @@ def check_console(browser: Browser, base: str) -> None:
     with console_page(browser) as page:
         model = page.request.get(f"{base}/api/fleet").json()["models"][0]["name"]
         columns = page.request.get(f"{base}/api/models/{quote(model, safe='')}").json()["causes"]["columns"]
-    pages = [f"{base}/", model_url(base, model), feature_url(base, model, columns[0]["name"]), f"{base}/incidents"]
+    pages = [
+        f"{base}/",
+        model_url(base, model),
+        feature_url(base, model, columns[0]["name"]),
+        f"{base}/incidents",
+    ]
     for theme in THEMES:
         for viewport in (DESKTOP, PHONE):
             check_appearances(browser, pages, theme, viewport)

@@ -13,6 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# No examples to collect there, and the imports need what may be absent.
+collect_ignore = ["checks.py", "fixture_data.py", "fixture_server.py"]
+
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -20,7 +23,9 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # a driver that stays open keeps an event loop running, in which no other test could run one
 def browser() -> Iterator[Any]:
     """Debian's Chromium, headless."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -4,13 +4,20 @@ Nothing here is measured and nothing here ships: it lets the pages be tested in 
 Series are functions of the time, so that every range of the same moment tells the same story.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 NOW = int(datetime(2013, 10, 14, 18, 0, tzinfo=UTC).timestamp())
-SPANS = {"1h": (3600, 60), "6h": (21600, 120), "24h": (86400, 300), "7d": (604800, 1800), "30d": (2592000, 7200)}
+SPANS = {
+    "1h": (3600, 60),
+    "6h": (21600, 120),
+    "24h": (86400, 300),
+    "7d": (604800, 1800),
+    "30d": (2592000, 7200),
+}
 
 ONSET = NOW - 73 * 60  # when the late share left its band
 CHANGE = NOW - 79 * 60  # when the upstream service was deployed
@@ -60,7 +67,14 @@ class Window:
 
 
 def base(window: Window, now: int) -> Json:
-    return {"now": iso(now), "updated": iso(now - 20), "range": window.json(), "poll_seconds": 5, "speed": 60, "incidents": 1}
+    return {
+        "now": iso(now),
+        "updated": iso(now - 20),
+        "range": window.json(),
+        "poll_seconds": 5,
+        "speed": 60,
+        "incidents": 1,
+    }
 
 
 def panel(window: Window, id: str, name: str, unit: str, text: str, f: Curve, **more: Any) -> Json:
@@ -126,7 +140,9 @@ def fleet_model(row: tuple[Any, ...], window: Window, number: int) -> Json:
     name, version, status, reason = row[:4]
     rate, p95, errors, text, empty, outcome, sub, drifted, columns = row[8:]
     output = {"flight-delay": "act", "search-rerank": "watch", "churn-weekly": "no_data"}.get(name, "ok")
-    outcomes = {"loan-approval": "watch", "flight-delay": "no_data", "price-elasticity": "no_data"}.get(name, "ok")
+    outcomes = {"loan-approval": "watch", "flight-delay": "no_data", "price-elasticity": "no_data"}.get(
+        name, "ok"
+    )
     return {
         "name": name, "version": version, "status": status, "reason": reason, "owner": "ml-platform", "team": None,
         "since": iso(ONSET) if status == "act" else None, "predictions": int((rate or 0) * 86400),
@@ -142,7 +158,14 @@ def fleet_model(row: tuple[Any, ...], window: Window, number: int) -> Json:
 def fleet(window: Window, now: int) -> Json:
     hour = 3600
     minor = [
-        {"t": iso(now - (k + 0.7) * hour), "until": None, "kind": "label", "model": None, "label": "", "status": None}
+        {
+            "t": iso(now - (k + 0.7) * hour),
+            "until": None,
+            "kind": "label",
+            "model": None,
+            "label": "",
+            "status": None,
+        }
         for k in range(0, 23, 2)
     ]
     events = [
@@ -162,6 +185,7 @@ def fleet(window: Window, now: int) -> Json:
         "Its service is healthy, so customers notice and uptime checks do not.",
         "models": [fleet_model(row, window, number) for number, row in enumerate(FLEET)],
         "events": events,
+        "targets": [{"url": "http://127.0.0.1:8701", "up": True, "error": None, "lag": 1.0}],
     }
 
 
@@ -179,7 +203,10 @@ def calm_fleet(window: Window, now: int) -> Json:
 
 
 def bell(center: float, width: float, size: int = 26, tail: float = 0.0) -> list[float]:
-    raw = [math.exp(-((k - center) ** 2) / (2 * width**2)) + tail * math.exp(-abs(k - center) / 6) for k in range(size)]
+    raw = [
+        math.exp(-((k - center) ** 2) / (2 * width**2)) + tail * math.exp(-abs(k - center) / 6)
+        for k in range(size)
+    ]
     total = sum(raw)
     return [round(v / total, 5) for v in raw]
 
@@ -220,7 +247,14 @@ def column_row(row: tuple[Any, ...]) -> Json:
 def model_events(now: int) -> list[Json]:
     hour = 3600
     ticks = [
-        {"t": iso(now - (k * 20 + 9) * 60), "until": None, "kind": "label", "model": "flight-delay", "label": "", "status": None}
+        {
+            "t": iso(now - (k * 20 + 9) * 60),
+            "until": None,
+            "kind": "label",
+            "model": "flight-delay",
+            "label": "",
+            "status": None,
+        }
         for k in range(18)
     ]
     return [
@@ -294,10 +328,23 @@ def plain_model(name: str, window: Window, now: int) -> Json:
               limits={"watch": None, "act": 0.2, "worse": "high"}),
         panel(window, "errors", "Errors", "share", "act above 1 %", lambda t: 0.0, usual=(0, 0.001)),
     ]  # fmt: skip
-    output = [panel(window, "value", "Key output", "", row[11], lambda t: row[4] + row[5] * season(t) + row[6] * noise(7, t), zero=False, usual=row[7])]
+    output = [
+        panel(
+            window,
+            "value",
+            "Key output",
+            "",
+            row[11],
+            lambda t: row[4] + row[5] * season(t) + row[6] * noise(7, t),
+            zero=False,
+            usual=row[7],
+        )
+    ]
     if dead:
         for one in [*service, *output]:
-            one["series"][0]["y"] = [None if t > end else v for t, v in zip(one["t"], one["series"][0]["y"], strict=True)]
+            one["series"][0]["y"] = [
+                None if t > end else v for t, v in zip(one["t"], one["series"][0]["y"], strict=True)
+            ]
             one["value"], one["status"] = None, "no_data"
     state = None
     if status == "learning":
@@ -308,7 +355,11 @@ def plain_model(name: str, window: Window, now: int) -> Json:
         output[0]["t"] = []
         output[0]["series"][0]["y"] = []
         output[0]["usual"] = None
-    columns = [] if status == "learning" else [column_row((*row[:3], "ok", "", None, 0.01, 0.2, None, row[9], row[9])) for row in COLUMNS[2:6]]
+    columns = (
+        []
+        if status == "learning"
+        else [column_row((*row[:3], "ok", "", None, 0.01, 0.2, None, row[9], row[9])) for row in COLUMNS[2:6]]
+    )
     return base(window, now) | {
         "name": name, "version": row[1], "versions": [row[1]], "status": status, "state": state, "incident": None,
         "headline": {"no_data": f"No data from {name} for 2 h 10 min", "learning": f"{name} is still learning"}.get(status, f"{name} is as usual"),
@@ -354,7 +405,7 @@ def delay_shares(factor: float, edges: list[float]) -> list[float]:
         late = 1 - math.exp(-max(0.0, x) / 42)
         return 0.68 * early + 0.32 * late
 
-    shares = [max(0.0, mass(b) - mass(a)) for a, b in zip(edges, edges[1:], strict=False)]
+    shares = [max(0.0, mass(b) - mass(a)) for a, b in itertools.pairwise(edges)]
     total = sum(shares)
     return [round(s / total, 6) for s in shares]
 
@@ -366,7 +417,9 @@ def symmetric_edges(reach: float, knee: float, count: int) -> list[float]:
 
 def values_panel(window: Window, factor: float, reference: Json) -> Json:
     def at(level: float, seed: int) -> list[float | None]:
-        return window.curve(lambda t: level * (factor if t > CHANGE + 60 else 1) * (1 + 0.05 * noise(seed, t)))
+        return window.curve(
+            lambda t: level * (factor if t > CHANGE + 60 else 1) * (1 + 0.05 * noise(seed, t))
+        )
 
     return panel(
         window, "values", "Values over time", "minutes", "p10 to p90 and median", lambda t: 0.0, zero=False, scale="symlog",
@@ -376,8 +429,14 @@ def values_panel(window: Window, factor: float, reference: Json) -> Json:
 
 
 def signal_panel(window: Window, code: str, peak: float, calm: float) -> Json:
-    level = lambda t: max(0.0, calm + 0.12 * noise(ord(code), t)) + peak * ramp(t)
-    return panel(window, f"signal-{code}", "Times its limit", "", "", level, limits={"watch": None, "act": 1, "worse": "high"})
+    """The signal and its limit, which follows the traffic."""
+    limit: Curve = lambda t: 0.02 - 0.004 * season(t)
+    level: Curve = lambda t: limit(t) * (max(0.0, calm + 0.12 * noise(ord(code), t)) + peak * ramp(t))
+    series = [
+        {"name": code, "y": window.curve(level), "role": "main"},
+        {"name": "limit", "y": window.curve(limit), "role": "reference"},
+    ]
+    return panel(window, f"signal-{code}", code, "", "", level, series=series)
 
 
 def signals(window: Window, hot: bool) -> list[Json]:
@@ -421,7 +480,7 @@ def unit_change(window: Window) -> Json:
         "lede": "Live values are 60 times the reference at every quantile. Divide them by 60 and the two distributions match. "
         "This started at 16:42 UTC, one minute after feature-store 4.12 was deployed.",
         "distribution": {"kind": "numeric", "scale": "auto", "edges": edges, "labels": None, "reference": reference,
-                         "live": delay_shares(60, edges), "note": "Reference: 52,011 flights",
+                         "live": delay_shares(60, edges),
                          "transform": {"text": "÷ 60", "shares": delay_shares(1.03, edges)}},
         "evidence": [
             {"text": "Ratio of quantiles is constant", "value": "60.1 at p5, 60.0 at p50, 60.0 at p95"},
@@ -452,7 +511,7 @@ def unit_change(window: Window) -> Json:
 def plain_numbers(window: Window) -> Json:
     edges = [float(k) for k in range(27)]
     return {
-        "distribution": {"kind": "numeric", "scale": "auto", "edges": edges, "labels": None, "reference": bell(9, 4), "live": bell(9.3, 4), "note": ""},
+        "distribution": {"kind": "numeric", "scale": "auto", "edges": edges, "labels": None, "reference": bell(9, 4), "live": bell(9.3, 4), "transform": None},
         "comparison": [{"name": "Median", "reference": 9.1, "live": 9.3, "ratio": 1.02, "unit": "value", "status": "ok"},
                        {"name": "Missing", "reference": 0.003, "live": 0.003, "ratio": 1.0, "unit": "share", "status": "ok"}],
         "signals": signals(window, False),
@@ -468,7 +527,7 @@ def categories(window: Window) -> Json:
     reference[-1] = 0.0
     return {
         "distribution": {"kind": "categorical", "scale": "linear", "edges": None, "labels": labels,
-                         "reference": [round(v / sum(reference), 5) for v in reference], "live": [round(v / sum(live), 5) for v in live], "note": ""},
+                         "reference": [round(v / sum(reference), 5) for v in reference], "live": [round(v / sum(live), 5) for v in live]},
         "signals": signals(window, False)[:1],
         "comparison": [{"name": "Unseen", "reference": 0.0, "live": 0.001, "ratio": None, "unit": "share", "status": "ok"}],
     }  # fmt: skip
@@ -497,4 +556,6 @@ def incidents(window: Window, now: int) -> Json:
 def names() -> Json:
     """Every model with its columns: what the find box searches."""
     columns = [row[0] for row in COLUMNS]
-    return {"models": [{"name": row[0], "columns": columns if row[0] == "flight-delay" else []} for row in FLEET]}
+    return {
+        "models": [{"name": row[0], "columns": columns if row[0] == "flight-delay" else []} for row in FLEET]
+    }

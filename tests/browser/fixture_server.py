@@ -20,9 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATIC = Path(__file__).parents[2] / "src/barograph/console/static"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'"
-)
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'"
 
 
 class Policy:
@@ -35,7 +33,11 @@ class Policy:
         async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 kept = [(b"cache-control", b"max-age=60")] if scope["path"].startswith("/static/") else []
-                message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode()), *kept]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"content-security-policy", POLICY.encode()),
+                    *kept,
+                ]
             await send(message)
 
         await self.app(scope, receive, with_policy)
@@ -65,9 +67,14 @@ def fleet(request: Request) -> Response:
     span, now = window(request)
     state = request.app.state.fleet
     if state == "broken":
-        error = {"what": "The store answered with a timeout after 5 s.", "remedy": "Collection is not affected, nothing is lost."}
+        error = {
+            "what": "The store answered with a timeout after 5 s.",
+            "remedy": "Collection is not affected, nothing is lost.",
+        }
         return JSONResponse({"error": error}, 503)
     document = data.calm_fleet(span, now) if state == "calm" else data.fleet(span, now)
+    if state == "unread":
+        document["targets"][0] |= {"up": False, "error": "connection refused"}
     if state == "empty":
         document |= {"models": [], "events": [], "headline": "No models yet", "lede": "", "incidents": 0}
     return answer(request, document)
@@ -75,12 +82,16 @@ def fleet(request: Request) -> Response:
 
 def model(request: Request) -> Response:
     span, now = window(request)
-    return answer(request, data.model(request.path_params["name"], span, now, request.query_params.get("version")))
+    return answer(
+        request, data.model(request.path_params["name"], span, now, request.query_params.get("version"))
+    )
 
 
 def feature(request: Request) -> Response:
     span, now = window(request)
-    return answer(request, data.feature(request.path_params["name"], request.path_params["column"], span, now))
+    return answer(
+        request, data.feature(request.path_params["name"], request.path_params["column"], span, now)
+    )
 
 
 def incidents(request: Request) -> Response:
@@ -93,7 +104,7 @@ def names(request: Request) -> Response:
 
 
 async def settings(request: Request) -> Response:
-    """Turns the fixture to another state: `minutes` (the clock moves on) and `fleet` (full, calm, empty, broken)."""
+    """Turns the fixture to another state: `minutes` (the clock moves on) and `fleet` (full, calm, unread, empty, broken)."""
     for key, value in (await request.json()).items():
         setattr(request.app.state, key, value)
     return Response(status_code=204)
@@ -123,4 +134,6 @@ def build() -> Starlette:
 
 
 if __name__ == "__main__":
-    uvicorn.run(build(), host="127.0.0.1", port=int(sys.argv[1]) if len(sys.argv) > 1 else 8799, log_level="warning")
+    uvicorn.run(
+        build(), host="127.0.0.1", port=int(sys.argv[1]) if len(sys.argv) > 1 else 8799, log_level="warning"
+    )

@@ -1,6 +1,7 @@
 """The console's pure functions, called in the browser that runs them."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import checks
 from playwright.sync_api import Browser
 
 NBSP = "\u00a0"
+
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,20 @@ def call(browser: Browser, fixture_url: str) -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0, "0"), (7.12, "7.12"), (0.02134, "0.0213"), (412317, "412,317"), (1234.56, "1,235"), (-120, "−120"), (1e-9, "1.00e−9")],
+    [
+        (None, "–"),
+        (0, "0"),
+        (7.12, "7.12"),
+        (0.02134, "0.0213"),
+        (412317, "412,317"),
+        (1234.56, "1,235"),
+        (-120, "−120"),
+        (1e-9, "1.00e−9"),
+    ],
 )
-def test_numbers_have_three_digits_separators_and_a_true_minus(call: Callable[..., Any], value: float, text: str) -> None:
+def test_numbers_have_three_digits_separators_and_a_true_minus(
+    call: Callable[..., Any], value: float, text: str
+) -> None:
     assert call("format", "number", value) == text
 
 
@@ -50,7 +64,9 @@ def test_numbers_have_three_digits_separators_and_a_true_minus(call: Callable[..
         (None, "share", "–"),
     ],
 )
-def test_values_carry_the_unit_that_fits_them(call: Callable[..., Any], value: float, unit: str, text: str) -> None:
+def test_values_carry_the_unit_that_fits_them(
+    call: Callable[..., Any], value: float, unit: str, text: str
+) -> None:
     assert call("format", "quantity", value, unit) == text
 
 
@@ -70,21 +86,36 @@ def test_times_name_the_day_only_where_it_is_another(call: Callable[..., Any]) -
     ]  # fmt: skip
 
 
-def test_a_sentence_never_breaks_before_a_percent_sign(call: Callable[..., Any]) -> None:
+def test_a_sentence_keeps_percent_signs_with_numbers_and_says_times_as_people_do(
+    call: Callable[..., Any],
+) -> None:
     assert call("format", "unbroken", "31 % late, 4% empty") == f"31{NBSP}% late, 4{NBSP}% empty"
+    assert (
+        call("format", "unbroken", "Since 2013-10-14T12:05:00Z.")
+        == f"Since 14{NBSP}Oct 2013, 12:05{NBSP}UTC."
+    )
 
 
 def test_only_unmistakable_names_and_names_in_backticks_become_names(call: Callable[..., Any]) -> None:
-    parts = call("sentence", "splitNames", "In the last hour `hour` moved, dep_delay and xdep_delay too", ["hour", "dep_delay"])
+    parts = call(
+        "sentence",
+        "splitNames",
+        "In the last hour `hour` moved, dep_delay and xdep_delay too",
+        ["hour", "dep_delay"],
+    )
     assert [part["text"] for part in parts if part["name"]] == ["hour", "dep_delay"]
-    assert "".join(part["text"] for part in parts) == "In the last hour hour moved, dep_delay and xdep_delay too"
+    assert (
+        "".join(part["text"] for part in parts) == "In the last hour hour moved, dep_delay and xdep_delay too"
+    )
 
 
 @pytest.mark.parametrize(
     ("low", "high", "count", "ticks"),
     [(0, 10, 2, [0, 5, 10]), (0, 0.24, 3, [0, 0.1, 0.2]), (-3, 3, 3, [-2, 0, 2]), (5, 5, 3, [5])],
 )
-def test_axis_marks_are_round(call: Callable[..., Any], low: float, high: float, count: int, ticks: list[float]) -> None:
+def test_axis_marks_are_round(
+    call: Callable[..., Any], low: float, high: float, count: int, ticks: list[float]
+) -> None:
     assert call("charts/scales", "niceTicks", low, high, count) == ticks
 
 
@@ -94,12 +125,22 @@ def test_gaps_are_runs_without_values_and_those_that_the_server_names(call: Call
     assert call("charts/gaps", "findGaps", times, values, 0, 540, []) == [{"from": 90, "to": 210}]
     named = [{"from": 100, "to": 200, "text": "restart"}]
     assert call("charts/gaps", "findGaps", times, values, 0, 540, named) == named
-    assert call("charts/gaps", "findGaps", times, values, 0, 900, []) == [{"from": 90, "to": 210}, {"from": 570, "to": 900}]
+    assert call("charts/gaps", "findGaps", times, values, 0, 900, []) == [
+        {"from": 90, "to": 210},
+        {"from": 570, "to": 900},
+    ]
     assert call("charts/gaps", "findGaps", [], [], 0, 900, []) == []
 
 
 def panel(y: list[float | None], **more: Any) -> dict[str, Any]:
-    base = {"unit": "", "series": [{"name": "", "y": y, "role": "main"}], "bands": [], "usual": None, "limits": None, "zero": True}
+    base = {
+        "unit": "",
+        "series": [{"name": "", "y": y, "role": "main"}],
+        "bands": [],
+        "usual": None,
+        "limits": None,
+        "zero": True,
+    }
     return base | more
 
 
@@ -119,7 +160,11 @@ BELOW = {"watch": 2, "act": -20, "worse": "low"}
     ],
 )
 def test_a_limit_is_near_when_the_data_comes_most_of_the_way(
-    call: Callable[..., Any], y: list[float | None], limits: dict[str, Any], usual: tuple[float, float], drawn: list[str]
+    call: Callable[..., Any],
+    y: list[float | None],
+    limits: dict[str, Any],
+    usual: tuple[float, float],
+    drawn: list[str],
 ) -> None:
     band = {"lo": [usual[0]] * 2, "hi": [usual[1]] * 2}
     near = call("charts/domain", "nearLimits", panel(y, limits=limits, usual=band))
@@ -128,26 +173,41 @@ def test_a_limit_is_near_when_the_data_comes_most_of_the_way(
 
 @pytest.mark.parametrize(
     ("values", "kind"),
-    [([1, 2, 3], "linear"), ([1, 10, 1000], "log"), ([-120, -2, 3, 4, 5, 5000], "symlog"), ([0, 0, 0], "linear"), ([], "linear")],
+    [
+        ([1, 2, 3], "linear"),
+        ([1, 10, 1000], "log"),
+        ([-120, -2, 3, 4, 5, 5000], "symlog"),
+        ([0, 0, 0], "linear"),
+        ([], "linear"),
+    ],
 )
-def test_the_scale_follows_the_spread_of_values(call: Callable[..., Any], values: list[float], kind: str) -> None:
+def test_the_scale_follows_the_spread_of_values(
+    call: Callable[..., Any], values: list[float], kind: str
+) -> None:
     assert call("charts/domain", "scaleKind", values) == kind
 
 
 def test_labels_push_apart_and_stay_within_bounds(call: Callable[..., Any]) -> None:
-    placed = call("charts/layout", "pushApart", [{"y": 50}, {"y": 52}, {"y": 51}, {"y": 98}, {"y": 99}], 4, 100)
+    placed = call(
+        "charts/layout", "pushApart", [{"y": 50}, {"y": 52}, {"y": 51}, {"y": 98}, {"y": 99}], 4, 100
+    )
     positions = [label["y"] for label in placed]
-    assert all(b - a >= 13 for a, b in zip(positions, positions[1:], strict=False))
+    assert all(b - a >= 13 for a, b in pairwise(positions))
     assert positions[0] >= 4 and positions[-1] <= 100
 
 
 def test_lines_break_at_nulls_and_lone_points_stay_visible(call: Callable[..., Any]) -> None:
     assert call("charts/paths", "linePath", [0, 1, 2, 3], [5, None, 7, 8]) == "M0 5h.1M2 7L3 8"
-    assert call("charts/paths", "areaPath", [0, 1, 2, 3], [1, 1, None, 1], [2, 2, 2, 2]) == "M0 2L1 2L1 1L0 1Z"
+    assert (
+        call("charts/paths", "areaPath", [0, 1, 2, 3], [1, 1, None, 1], [2, 2, 2, 2]) == "M0 2L1 2L1 1L0 1Z"
+    )
 
 
 def test_the_find_box_ranks_beginnings_first(call: Callable[..., Any]) -> None:
-    names = [{"name": "flight-delay", "columns": ["delay", "dep_delay"]}, {"name": "delivery-eta", "columns": ["distance"]}]
+    names = [
+        {"name": "flight-delay", "columns": ["delay", "dep_delay"]},
+        {"name": "delivery-eta", "columns": ["distance"]},
+    ]
     hits = call("find", "search", names, "de", "flight-delay")
     assert [hit["text"] for hit in hits] == ["delivery-eta", "delay", "dep_delay", "flight-delay"]
     assert call("find", "search", names, "zzz", None) == []

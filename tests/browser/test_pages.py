@@ -11,6 +11,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 import checks
 from playwright.sync_api import Browser, Route, expect
 
+pytestmark = pytest.mark.browser
+
 PAGES = {
     "fleet": "/",
     "model": "/models/flight-delay?range=6h&at=1381771200",
@@ -64,11 +66,23 @@ def test_the_fleet_names_what_needs_action_first(browser: Browser, fixture_url: 
         expect(coloured).to_have_count(0)
 
 
-def test_an_empty_fleet_shows_the_lines_to_add(browser: Browser, fixture_url: str, settings: Callable[..., None]) -> None:
+def test_an_empty_fleet_shows_the_lines_to_add(
+    browser: Browser, fixture_url: str, settings: Callable[..., None]
+) -> None:
     settings(fleet="empty")
     with checks.console_page(browser) as page:
         checks.check_appearance(page, fixture_url)
         expect(page.locator("pre")).to_contain_text("barograph.Monitor(")
+
+
+def test_a_target_that_cannot_be_read_is_named(
+    browser: Browser, fixture_url: str, settings: Callable[..., None]
+) -> None:
+    settings(fleet="unread")
+    with checks.console_page(browser) as page:
+        checks.check_appearance(page, fixture_url)
+        expect(page.get_by_text("The target does not answer")).to_be_visible()
+        expect(page.get_by_text("http://127.0.0.1:8701: connection refused")).to_be_visible()
 
 
 def test_a_calm_fleet_has_nothing_to_do_and_no_alarm_colour(
@@ -129,7 +143,9 @@ def test_new_data_redraws_charts_without_blanking_them(
         assert page.evaluate("window.node.isConnected"), "the chart was replaced instead of updated"
 
 
-def test_another_range_keeps_the_old_charts_until_the_new_ones_are_here(browser: Browser, fixture_url: str) -> None:
+def test_another_range_keeps_the_old_charts_until_the_new_ones_are_here(
+    browser: Browser, fixture_url: str
+) -> None:
     with checks.console_page(browser) as page:
         checks.open_page(page, f"{fixture_url}/models/flight-delay?range=6h")
         page.route("**/api/models/**", lambda route: None)  # never answered
@@ -174,18 +190,24 @@ def test_gaps_are_hatched_and_named_and_no_line_crosses_them(browser: Browser, f
 def test_a_limit_is_drawn_only_where_the_data_comes_near(browser: Browser, fixture_url: str) -> None:
     with checks.console_page(browser) as page:
         checks.open_page(page, f"{fixture_url}/models/flight-delay?range=6h")
-        expect(page.locator("[data-panel=late]").get_by_text("act above 45 %")).to_have_count(2)  # in words, and drawn
+        expect(page.locator("[data-panel=late]").get_by_text("act above 45 %")).to_have_count(
+            2
+        )  # in words, and drawn
         expect(page.locator("[data-panel=p95] .zone")).to_have_count(0)
         expect(page.locator("[data-panel=p95] small")).to_contain_text("act above 80 ms")
 
 
-def test_live_carried_back_is_drawn_dashed_beside_the_size_of_the_shift(browser: Browser, fixture_url: str) -> None:
+def test_live_carried_back_is_drawn_dashed_beside_the_size_of_the_shift(
+    browser: Browser, fixture_url: str
+) -> None:
     with checks.console_page(browser) as page:
         checks.open_page(page, fixture_url + PAGES["feature"])
         chart = page.locator(".diagnosis-sheet svg[role=img]")
         expect(chart.locator("text.shift")).to_have_text("×\u00a060")
         expect(chart.locator("path.carried")).to_have_count(1)
-        expect(chart).to_have_attribute("aria-label", re.compile("the median is −2.minutes in the reference and −120.minutes live"))
+        expect(chart).to_have_attribute(
+            "aria-label", re.compile("the median is −2.minutes in the reference and −120.minutes live")
+        )
 
 
 def test_the_find_box_leads_to_a_column(browser: Browser, fixture_url: str) -> None:
@@ -199,7 +221,9 @@ def test_the_find_box_leads_to_a_column(browser: Browser, fixture_url: str) -> N
         expect(page.locator("h1")).to_have_text("dep_delay")
 
 
-def test_a_document_that_cannot_be_drawn_costs_one_panel_not_the_page(browser: Browser, fixture_url: str) -> None:
+def test_a_document_that_cannot_be_drawn_costs_one_panel_not_the_page(
+    browser: Browser, fixture_url: str
+) -> None:
     def damaged(route: Route) -> None:
         answer = route.fetch()
         if answer.status == 200:

@@ -59,10 +59,10 @@ export class Poller {
       pause = Number(response.headers.get("X-Poll-Seconds")) || POLL_SECONDS;
       if (response.ok) {
         const doc = await response.json();
-        pause = Number(doc.poll_seconds) || pause;
+        pause = doc.poll_seconds || pause;
         this.accept(doc, response.headers.get("ETag"));
       } else if (response.status === 304) {
-        pause = Number(this.view.doc?.poll_seconds) || pause;
+        pause = this.view.doc.poll_seconds || pause;
         this.accept(this.view.doc, this.etag);
       } else {
         pause = this.fail(await refusal(response));

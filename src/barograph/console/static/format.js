@@ -54,14 +54,17 @@ export function inUnit(value, display, digits = 3) {
 }
 
 /** A value with its unit: 6.9 %, 38 ms, 7.1 requests/s. @param {Value} value */
-export function quantity(value, unit = "") {
+export function quantity(value, unit = "", digits = 3) {
   if (!Number.isFinite(value)) return NOTHING;
   const display = displayUnit(unit, Math.abs(value));
-  return inUnit(value, display) + (display.unit && NBSP + display.unit);
+  return inUnit(value, display, digits) + (display.unit && NBSP + display.unit);
 }
 
-/** A sentence whose percent signs stay with their numbers. */
-export const unbroken = (text) => (text ?? "").replace(/(\d) ?%/g, `$1${NBSP}%`);
+/** A sentence whose percent signs stay with their numbers, and whose times are written as everywhere. */
+export function unbroken(text) {
+  const readable = (text ?? "").replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g, (iso) => fullTime(seconds(iso)));
+  return readable.replace(/(\d) ?%/g, `$1${NBSP}%`);
+}
 
 /** A sentence without the marks of names. */
 export const plain = (text) => unbroken(text).replaceAll("`", "");
@@ -106,6 +109,8 @@ export function duration(span) {
 
 /** One word for a count and its noun: 1 model, 10 models. */
 export const plural = (count, noun) => `${number(count)}${NBSP}${noun}${count === 1 ? "" : "s"}`;
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** Versions are written as v7.2, also where the version is a bare number. */
 export const versionName = (version) => (/^\d/.test(version) ? `v${version}` : version);

@@ -1,6 +1,6 @@
 /** What stands where content is missing: each state says what is missing, since when, and what to do next. */
 
-import { NBSP, clock } from "./format.js";
+import { NBSP, fullTime, seconds } from "./format.js";
 import { html, useEffect, useErrorBoundary, useSeconds, useState } from "./html.js";
 import { Glyph } from "./status.js";
 
@@ -60,7 +60,7 @@ export function ConnectionBanner({ view }) {
     <${Glyph} status="watch" size=${14} label="Watch" />
     <p>
       <b>${refused ? "The server could not refresh this page" : "Console lost its server"}.</b> ${refused ? `${view.failure.what} ` : ""}
-      Showing data from ${clock(view.at / 1000)} UTC. <span aria-hidden="true">Trying again ${left ? `in ${left}${NBSP}s` : "now"}.</span>
+      Showing data from ${fullTime(seconds(view.doc.now))}. <span aria-hidden="true">Trying again ${left ? `in ${left}${NBSP}s` : "now"}.</span>
     </p>
     <button class="button" onClick=${view.retry}>Try now</button>
   </div>`;

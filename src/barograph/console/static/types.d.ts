@@ -64,6 +64,7 @@ interface Fleet extends Page {
   /** Most urgent first, then by traffic. */
   models: FleetModel[];
   events: TimelineEvent[];
+  targets?: { url: string; up: boolean | null; error: string | null }[];
 }
 
 interface FleetModel {
@@ -236,7 +237,6 @@ interface Distribution {
   live: number[];
   /** Live carried back onto the reference: "÷ 1,000". */
   transform?: { text: string; shares: number[] } | null;
-  note: string;
 }
 
 interface Signal {
@@ -245,7 +245,7 @@ interface Signal {
   ratio: Value;
   status: Status;
   text: string;
-  /** The ratio over time. */
+  /** Two series over time: the signal, and its limit. */
   panel: Panel | null;
 }
 

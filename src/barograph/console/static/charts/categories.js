@@ -1,6 +1,6 @@
 /** Live against reference by category: grey bars, blue outlines, both numbers. */
 
-import { percent } from "../format.js";
+import { number, percent } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { label, textWidth, useWidth } from "./layout.js";
 import { round } from "./paths.js";
@@ -12,12 +12,15 @@ const MOST_CHANGED = 4;
 /** A change of so many points is set in bold. */
 const CHANGED = 0.01;
 
-export function CategoryBars({ distribution, name }) {
+export function CategoryBars({ distribution, n, name }) {
   const [ref, width] = useWidth();
   const chart = useMemo(() => width && draw(distribution, width, name), [distribution, width, name]);
   return html`<div class="chart" ref=${ref}>${chart}</div>
-    <p class="note chart-note"><span>Share of values: grey the reference, blue outline live</span><span>${distribution.note}</span></p>`;
+    <p class="note chart-note"><span>Shares of values: grey the reference, blue outline live</span><${Counts} n=${n} /></p>`;
 }
+
+/** The rows behind each side. @param {{n: Feature["n"]}} props */
+export const Counts = ({ n }) => html`<span>Reference: ${number(n.reference)} rows</span><span>Live: ${number(n.live)} rows</span>`;
 
 const change = (row) => Math.abs(row.live - row.reference);
 

@@ -2,7 +2,7 @@
 
 import { compact, number, quantity } from "../format.js";
 import { html, useContext, useMemo, useState } from "../html.js";
-import { CategoryBars } from "./categories.js";
+import { CategoryBars, Counts } from "./categories.js";
 import { kneeOf } from "./domain.js";
 import { ChartContext, label, textWidth, useWidth } from "./layout.js";
 import { round, stepsPath } from "./paths.js";
@@ -26,14 +26,14 @@ const SHIFTED = 1.8;
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const share = (value) => quantity(value, "share");
 
-/** @param {{distribution: Distribution, comparison: ComparisonRow[], status: Status, unit: string | null, name: string}} props */
+/** @param {{distribution: Distribution, n: Feature["n"], comparison: ComparisonRow[], status: Status, unit: string | null, name: string}} props */
 export function DistributionChart(props) {
   const page = useContext(ChartContext);
   if (page.table) return html`<${DistributionTable} ...${props} />`;
   return props.distribution.kind === "categorical" ? html`<${CategoryBars} ...${props} />` : html`<${Histogram} ...${props} />`;
 }
 
-function Histogram({ distribution, comparison, status, unit, name }) {
+function Histogram({ distribution, n, comparison, status, unit, name }) {
   const [ref, width] = useWidth();
   const [chosen, setChosen] = useState(-1);
   const layout = useMemo(() => width && layoutOf(distribution, comparison, status, width), [distribution, comparison, status, width]);
@@ -74,7 +74,7 @@ function Histogram({ distribution, comparison, status, unit, name }) {
     </div>
     <p class="note chart-note">
       <span>Areas are shares of values${axis}</span>
-      ${distribution.note && html`<span>${distribution.note}</span>`}
+      <${Counts} n=${n} />
       ${Math.max(...beyond) > 0 && html`<span>Beyond the axis: ${share(beyond[1])} of live, ${share(beyond[0])} of reference</span>`}
     </p>`;
 }

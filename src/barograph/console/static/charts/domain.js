@@ -2,7 +2,6 @@
 
 import { linearScale, logScale, niceStep, symlogScale } from "./scales.js";
 
-
 /** How far from the usual level towards a limit the data must come before the limit is drawn. */
 const NEAR = 0.6;
 /** A narrow usual band must not be zoomed into noise. */

@@ -2,7 +2,6 @@
 
 import { samplingStep } from "./scales.js";
 
-
 /**
  * The gaps of one chart: those that the server names, and every run of samples without a value.
  * @param {number[]} times @param {Value[]} values

@@ -141,7 +141,7 @@ function NamesAtRight({ layout }) {
   const last = (values) => y(values.findLast((value) => value != null));
   const ends = series.map((one) => ({ y: last(one.y), fill: INK[one.role] ?? "var(--live)" }));
   if (bands?.length) ends.push({ y: ends[0].y && (last(bands[0].hi) * 2 + ends[0].y) / 3, fill: "var(--ink-3)" });
-  if (reference) ends.push({ y: (y(reference.lo) + y(reference.hi)) / 2, fill: "var(--ref-ink)" });
+  if (reference) ends.push({ y: y(reference.lo) && (y(reference.lo) + y(reference.hi)) / 2, fill: "var(--ref-ink)" });
   const named = namesAtRight(panel).map((text, index) => ({ text, ...ends[index] })).filter((end) => end.y !== null);
   return pushApart(named, TOP + 4, bottom - 2).map(({ text, y: at, fill }) => label(right + 6, at + 4, text, { kind: "direct", fill }));
 }

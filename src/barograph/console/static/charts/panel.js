@@ -1,6 +1,6 @@
 /** A panel: name, current value with unit, usual range or limit in words, chart. Readable without the chart. */
 
-import { duration, inUnit, moment, unbroken } from "../format.js";
+import { NOTHING, duration, inUnit, moment, unbroken } from "../format.js";
 import { html, useContext } from "../html.js";
 import { Guard, StateMessage } from "../states.js";
 import { alarm, raised } from "../status.js";
@@ -30,7 +30,7 @@ export function headline(panel, now) {
     const unit = display.unit && `${display.unit} `;
     return { value: inUnit(last.value, display, 2), words: `${unit}at ${moment(last.t, now)}, ${duration(now - last.t)} ago` };
   }
-  if (panel.value == null) return { value: "–", words: panel.text || "no data" };
+  if (panel.value == null) return { value: NOTHING, words: panel.text || "no data" };
   const joined = display.unit && panel.text && !/^(of|at|per) /.test(panel.text) ? `${display.unit}, ` : display.unit && `${display.unit} `;
   return { value: inUnit(panel.value, display, 2), words: unbroken(`${joined}${panel.text ?? ""}`) };
 }

@@ -39,6 +39,7 @@ function layoutOf(panel, page, width, height) {
     timeAt: time.value,
     y: (value) => (value == null ? null : scale.px(value * display.factor)),
     xs: panel.t.map(time.px),
+    step: Math.max(samplingStep(panel.t), 1),
     times: timeTicks(page.from, page.to, right - left),
     gaps: findGaps(panel.t, filled, page.from, page.to, page.gaps),
     events: page.events.filter(({ label, t }) => label && seconds(t) >= page.from && seconds(t) <= page.to),
@@ -66,7 +67,7 @@ function Crosshair({ layout, page, id, lead, children }) {
   const { panel, left, right, bottom, display, y } = layout;
   const cursor = useCursor();
   const index = cursor.t === null ? -1 : nearestIndex(panel.t, cursor.t);
-  const near = Math.abs(panel.t[index] - cursor.t) <= Math.max(samplingStep(panel.t), 1);
+  const near = Math.abs(panel.t[index] - cursor.t) <= layout.step;
   const t = near ? panel.t[index] : cursor.t;
   const x = round(layout.x(t));
   const inside = t !== null && x >= left - 1 && x <= right + 1;

@@ -4,13 +4,12 @@ import { DistributionChart } from "../charts/distribution.js";
 import { ChartContext, chartPage } from "../charts/layout.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelChart, noteOf } from "../charts/panel.js";
-import { NOTHING, number, percent, plain, plural, unbroken } from "../format.js";
+import { NOTHING, capital, number, plain, plural, quantity, unbroken } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { Guard, StateMessage } from "../states.js";
 import { Glyph, StatusWord, alarm, raised, tone, word } from "../status.js";
-
 
 const LISTED = 9;
 
@@ -40,7 +39,7 @@ export function FeaturePage({ doc, route }) {
         <${Proof} doc=${doc} />
         ${doc.values &&
         html`<section class="sheet panel spaced" data-panel="values">
-          <div class="panel-name"><h3>Values over time</h3><span class="note">${[doc.values.text, noteOf(doc.values)].filter(Boolean).join(", ")}</span></div>
+          <div class="panel-name"><h3>${doc.values.name}</h3><span class="note">${[doc.values.text, noteOf(doc.values)].filter(Boolean).join(", ")}</span></div>
           ${doc.values.state && html`<${StateMessage} state=${doc.values.state} />`}
           <${Guard} doc=${doc} what="chart">
             ${doc.values.t.length > 0 && html`<${PanelChart} panel=${doc.values} height=${190} named="all" lead=${true} />`}
@@ -59,8 +58,6 @@ export function FeaturePage({ doc, route }) {
 FeaturePage.title = (route, doc) =>
   `${alarm(doc?.status)}${route.column} · ${route.model} · barograph`;
 FeaturePage.blocks = [[28], [22], [420], [220, 2], [230]];
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** Numeric feature of flight-delay, in minutes. @param {Feature} doc */
 function describeColumn(doc) {
@@ -87,7 +84,7 @@ function FeatureLink({ row, href, here }) {
     <${Glyph} status=${row.status} label=${word(row.status)} />
     <span class="feature-words">
       <span class="mono">${row.name}</span>
-      <span class="sub ${raised(row.status)}" title=${row.what}>${plain(row.what || "No meaningful change")}</span>
+      <span class="sub ${raised(row.status)}" title=${row.what}>${plain(row.what)}</span>
     </span>
     <${MiniOverlay} mini=${row.mini} width=${78} height=${26} />
   </a>`;
@@ -103,15 +100,9 @@ function Diagnosis({ doc, models, columns }) {
     </div>
     ${distribution &&
     html`<${Guard} doc=${doc} what="chart">
-      <${DistributionChart} distribution=${withCounts(doc)} comparison=${doc.comparison} status=${doc.status} unit=${doc.unit} name=${doc.name} />
+      <${DistributionChart} distribution=${distribution} n=${doc.n} comparison=${doc.comparison} status=${doc.status} unit=${doc.unit} name=${doc.name} />
     <//>`}
   </section>`;
-}
-
-/** The note under the distribution says how many rows stand behind each side. @param {Feature} doc */
-function withCounts(doc) {
-  const counts = `Reference: ${number(doc.n.reference)} rows, live: ${number(doc.n.live)}`;
-  return { ...doc.distribution, note: doc.distribution.note || counts };
 }
 
 function Proof({ doc }) {
@@ -134,7 +125,7 @@ const Tick = () => html`<svg width="13" height="13" viewBox="0 0 13 13" aria-hid
 </svg>`;
 
 function Comparison({ rows }) {
-  const text = (value, unit) => (unit === "share" && value != null ? `${percent(value)}\u00a0%` : number(value));
+  const text = (value, unit) => quantity(value, unit === "share" ? unit : "");
   return html`<table class="comparison">
     <thead>
       <tr><th scope="col"><span class="visually-hidden">Statistic</span></th><th scope="col" class="num">Reference</th><th scope="col" class="num">Live</th><th scope="col" class="num">Ratio</th></tr>
@@ -170,10 +161,18 @@ function Signals({ doc }) {
     </div>`;
 }
 
-/** A signal as a multiple of its limit: above 1 it is out of the ordinary. */
+/** The panel of a signal as multiples of its limit, so that all signals read alike. @param {Panel} panel */
+function inLimits(panel) {
+  const [value, limit] = panel.series;
+  const y = value.y.map((one, index) => (one == null || !limit.y[index] ? null : one / limit.y[index]));
+  const series = [{ name: "times its limit", y, role: "main" }];
+  return { ...panel, unit: "", series, limits: { watch: null, act: 1, worse: "high" }, top: 1, zero: true };
+}
+
+/** A signal: above 1 it is out of the ordinary. */
 function SignalCard({ signal }) {
   const tested = signal.ratio != null;
-  const panel = useMemo(() => signal.panel && { ...signal.panel, top: 1 }, [signal.panel]);
+  const panel = useMemo(() => signal.panel && inLimits(signal.panel), [signal.panel]);
   return html`<section class="panel" data-panel=${`signal-${signal.signal}`}>
     <h3 class="panel-name">${signal.name}</h3>
     <p class="panel-value ${raised(signal.status)}">${tested ? `${number(signal.ratio, 2)}\u00a0×` : NOTHING} <small>${tested ? "its limit" : "not tested"}</small></p>

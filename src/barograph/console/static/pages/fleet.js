@@ -10,21 +10,29 @@ import { Sentence } from "../sentence.js";
 import { NO_MODELS, StateMessage } from "../states.js";
 import { Glyph, alarm, isRaised, raised, tone, word } from "../status.js";
 
+/** What the evaluator says of targets that it cannot read. @param {Fleet} doc @returns {State | null} */
+function unread({ targets = [] }) {
+  const failing = targets.filter((target) => target.up === false);
+  if (!failing.length) return null;
+  const title = targets.length === 1 ? "The target does not answer" : `${failing.length} of ${targets.length} targets do not answer`;
+  return { kind: "no_data", title, text: failing.map(({ url, error }) => `${url}: ${error}`).join("; ") };
+}
 
 /** @param {{doc: Fleet, route: Route}} props */
 export function FleetPage({ doc, route }) {
   const table = route.query.get("view");
   const page = useMemo(() => chartPage(doc, route), [doc, table]);
   const models = new Map(doc.models.map((model) => [model.name, link.model(model.name)]));
+  const state = doc.state ?? unread(doc);
   if (!doc.models.length) {
-    return html`<h1>${doc.headline || "No models yet"}</h1>
-      <div class="sheet message"><${StateMessage} state=${doc.state ?? NO_MODELS} /></div>`;
+    return html`<h1>${doc.headline || NO_MODELS.title}</h1>
+      <div class="sheet message"><${StateMessage} state=${state ?? NO_MODELS} /></div>`;
   }
   const range = RANGES[rangeOf(route)];
   return html`<${ChartContext.Provider} value=${page}>
     <h1>${unbroken(doc.headline)}</h1>
     <p class="lede"><${Sentence} text=${doc.lede} models=${models} /></p>
-    ${doc.state && html`<div class="sheet message"><${StateMessage} state=${doc.state} /></div>`}
+    ${state && html`<div class="sheet message"><${StateMessage} state=${state} /></div>`}
     <div class="sheet first"><${FleetTable} models=${doc.models} range=${range} /></div>
     <div class="section-head">
       <h2>Events</h2>
@@ -87,8 +95,8 @@ function FleetRow({ model, range }) {
       </div>
     </td>
     <td class="spark-cell"><${Sparkline} spark=${model.spark} status=${model.output.status} name=${sparkSentence(model, range)} /></td>
-    <td class="num ${over(service, "rate")}" data-name="Requests/s">${number(service.rate)}</td>
-    <td class="num ${over(service, "p95")}" data-name="p95">${quantity(service.p95, "seconds")}</td>
+    <td class="num ${over(service, "rate")}" data-name="Requests/s">${number(service.rate, 2)}</td>
+    <td class="num ${over(service, "p95")}" data-name="p95">${quantity(service.p95, "seconds", 2)}</td>
     <td class="num ${over(service, "errors")}" data-name="Errors">${quantity(service.errors, "share")}</td>
     <td class="num ${output.status === "no_data" ? "muted" : valueOver}" data-name="Key output now">${unbroken(output.text)}</td>
     <td class="num ${over(output, "empty")}" data-name="Empty">${quantity(output.empty, "share")}</td>

@@ -7,7 +7,6 @@ import { Sentence } from "../sentence.js";
 import { StateMessage } from "../states.js";
 import { Glyph, StatusWord } from "../status.js";
 
-
 /** @param {{doc: Incidents, route: Route}} props */
 export function IncidentsPage({ doc, route }) {
   const model = route.query.get("model");

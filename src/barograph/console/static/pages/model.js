@@ -4,13 +4,12 @@ import { ChartContext, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelCard } from "../charts/panel.js";
-import { NOTHING, moment, number, plain, plural, seconds, unbroken, versionName } from "../format.js";
+import { NOTHING, capital, moment, number, plain, plural, seconds, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { NO_LABELS, StateMessage } from "../states.js";
 import { Glyph, StatusWord, alarm, isRaised, raised, word } from "../status.js";
-
 
 /** Rows that are shown before "Show all", if no more have changed. */
 const LEAST_ROWS = 8;
@@ -165,11 +164,11 @@ function CauseRow({ row, href, now, weights, ratios }) {
     <td><${Glyph} status=${row.status} label=${word(row.status)} /></td>
     <td><a class="row-link mono" data-row href=${href}>${row.name}</a>${row.role && row.role !== "feature" && html` <span class="tag">${row.role}</span>`}</td>
     <td><${MiniOverlay} mini=${row.mini} /></td>
-    <td class=${colour ? "strong" : "muted"} data-name="What changed">${plain(row.what || "No meaningful change")}</td>
+    <td class=${colour ? "strong" : "muted"} data-name="What changed">${plain(capital(row.what ?? ""))}</td>
     <td class="muted" data-name="Since">${since === null ? NOTHING : moment(since, now)}</td>
     ${weights && html`<td data-name="Weight in model">${row.weight == null ? NOTHING : html`<span class="bar weight" role="img" aria-label="${number(row.weight * 100)} %"><i style=${{ width: `${row.weight * 100}%` }}></i></span>`}</td>`}
     ${ratios && html`<td class="num" data-name="Against its limit">${row.ratio == null ? NOTHING : `${number(row.ratio, 2)}\u00a0×`}</td>`}
-    <td class="num ${colour}" data-name="Distance, PSI">${row.psi == null ? NOTHING : row.psi >= 1 ? number(row.psi) : row.psi.toFixed(2)}</td>
+    <td class="num ${colour}" data-name="Distance, PSI">${row.psi >= 1 ? number(row.psi) : row.psi == null ? NOTHING : Math.max(0, row.psi).toFixed(2)}</td>
   </tr>`;
 }
 
