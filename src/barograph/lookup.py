@@ -20,10 +20,11 @@ _INFINITE = 255  # the exponent of what is no finite float32
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """Tables of several columns, one after the other, with the centre of each."""
+    """Tables of several columns in one array, with where each begins and the centre of each column."""
 
     bins: tuple[NumericBins, ...]
     centres: np.ndarray
+    starts: np.ndarray
     table: np.ndarray
     ambiguous: int
     bits: int
@@ -38,23 +39,18 @@ class Lookup:
         table = np.empty((len(bins), 1 << bits), kind)
         for row, own, centre in zip(table, bins, finite, strict=True):
             row[:] = _table(own, centre, bits, ambiguous)
-        return cls(tuple(bins), finite, table.ravel(), ambiguous, bits)
+        return cls(tuple(bins), finite, np.arange(len(bins)) << bits, table.ravel(), ambiguous, bits)
 
     def select(self, columns: Sequence[int]) -> "Lookup":
-        """The tables of some columns, by position."""
-        if list(columns) == list(range(len(self.bins))):
-            return self
-        tables = [self.table[i << self.bits : (i + 1) << self.bits] for i in columns]
-        table = tables[0] if len(tables) == 1 else np.concatenate([self.table[:0], *tables])
+        """The same for some columns, by position; the tables are shared."""
+        order = np.array(columns, dtype=np.intp)
         bins = tuple(self.bins[i] for i in columns)
-        return Lookup(bins, self.centres[list(columns)], table, self.ambiguous, self.bits)
+        return Lookup(bins, self.centres[order], self.starts[order], self.table, self.ambiguous, self.bits)
 
     def index(self, matrix: np.ndarray) -> np.ndarray:
         """Slots (columns, rows) of float64 values (columns, rows); equal to each column's `NumericBins.index`."""
-        keys = _keys(matrix, self.centres[:, None], self.bits)
-        if len(self.bins) > 1:
-            keys += (np.arange(len(self.bins)) << self.bits)[:, None]
-        slots = self.table.take(keys, mode="clip")
+        keys = _keys(matrix, self.centres[:, None], self.bits) + self.starts[:, None]
+        slots: np.ndarray = self.table.take(keys, mode="clip")
         unsure = np.flatnonzero(slots.ravel() == self.ambiguous)
         if len(unsure):
             self._resolve(matrix, slots, unsure)
@@ -76,7 +72,7 @@ def _keys(values: np.ndarray, centre: np.ndarray | float, bits: int) -> np.ndarr
     """The upper bits of each value's distance from the centre, as float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = (values - centre).astype(np.float32)
-    return (narrow.view(np.uint32) >> np.uint32(32 - bits)).astype(np.intp)
+    return narrow.view(np.uint32) >> np.uint32(32 - bits)
 
 
 def _table(bins: NumericBins, centre: float, bits: int, ambiguous: int) -> np.ndarray:
@@ -101,4 +97,5 @@ def _table(bins: NumericBins, centre: float, bits: int, ambiguous: int) -> np.nd
 
 def _rank(keys: np.ndarray, half: int) -> np.ndarray:
     """Place of a key in the order of values: negative keys, the upper half, run downwards."""
-    return np.where(keys < half, keys + half, 2 * half - 1 - keys)
+    places = keys.astype(np.intp)
+    return np.where(places < half, half + places, 2 * half - 1 - places)

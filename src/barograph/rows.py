@@ -143,6 +143,12 @@ class Layout:
         return self.counter.lookup.select(order), starts
 
     @cached_property
+    def summed(self) -> np.ndarray:
+        """intp[]: the slots of `numbers` that hold values, and not what is missing or invalid."""
+        where = ((self.bins.offsets[n], self.bins.columns[n].values) for n in self.numbers)
+        return np.concatenate([np.arange(0), *(np.arange(start, start + size) for start, size in where)])
+
+    @cached_property
     def _getters(self) -> tuple[Callable[[Any], tuple[Any, ...]], ...]:
         return _getter(self.numbers), _getter(self.categories), _getter(self.others)
 
@@ -421,9 +427,7 @@ class RowCounter:
         slots = (lookup.index(matrix) + starts).ravel()
         counts += np.bincount(slots, minlength=len(counts))
         weights = bounded(np.bincount(slots, weights=matrix.ravel(), minlength=len(sums)))
-        for name in layout.numbers:
-            where = layout.bins.slice(name)
-            sums[where][:-2] += weights[where][:-2]  # the last two are missing and invalid
+        sums[layout.summed] += weights[layout.summed]
         for position, name in layout.whole:
             self._add_grid(name, matrix[position])
 

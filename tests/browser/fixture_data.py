@@ -236,7 +236,7 @@ COLUMNS: list[tuple[Any, ...]] = [
 def column_row(row: tuple[Any, ...]) -> Json:
     name, kind, _, status, what, since, psi, ratio, weight, ref, live = row
     return {
-        "name": name, "role": "feature", "kind": kind, "status": status, "what": what,
+        "name": name, "role": "feature", "kind": kind, "status": status, "what": what or "no meaningful change",
         "since": iso(since) if since else None, "psi": psi, "ratio": ratio, "weight": weight, "mini": {"ref": ref, "live": live},
     }  # fmt: skip
 

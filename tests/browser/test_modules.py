@@ -132,6 +132,10 @@ def test_gaps_are_runs_without_values_and_those_that_the_server_names(call: Call
     assert call("charts/gaps", "findGaps", [], [], 0, 900, []) == []
 
 
+def test_a_gap_that_the_server_names_is_none_where_a_chart_has_values(call: Callable[..., Any]) -> None:
+    assert call("charts/gaps", "findGaps", [0, 60, 120], [1, 1, 1], 0, 120, [{"from": 30, "to": 90}]) == []
+
+
 def panel(y: list[float | None], **more: Any) -> dict[str, Any]:
     base = {
         "unit": "",

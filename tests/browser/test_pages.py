@@ -16,14 +16,16 @@ pytestmark = pytest.mark.browser
 PAGES = {
     "fleet": "/",
     "model": "/models/flight-delay?range=6h&at=1381771200",
-    "model-7d": "/models/flight-delay?range=7d",
-    "model-ok": "/models/credit-limit",
-    "model-no-data": "/models/churn-weekly",
-    "model-learning": "/models/price-elasticity",
     "feature": "/models/flight-delay/columns/dep_delay?range=6h",
-    "feature-categories": "/models/flight-delay/columns/dest",
-    "feature-calm": "/models/flight-delay/columns/distance",
     "incidents": "/incidents?id=INC-209",
+}
+STATES = {
+    "a week": "/models/flight-delay?range=7d",
+    "healthy": "/models/credit-limit",
+    "no data": "/models/churn-weekly",
+    "learning, too few rows": "/models/price-elasticity",
+    "categories": "/models/flight-delay/columns/dest",
+    "no change": "/models/flight-delay/columns/distance",
     "tables": "/models/flight-delay?range=6h&view=table",
 }
 
@@ -34,6 +36,17 @@ def test_every_page_is_quiet_fits_and_can_be_read(
     browser: Browser, fixture_url: str, theme: str, viewport: dict[str, int]
 ) -> None:
     checks.check_appearances(browser, [fixture_url + path for path in PAGES.values()], theme, viewport)
+
+
+@pytest.mark.parametrize(
+    ("theme", "viewport"),
+    [("light", checks.PHONE), ("dark", checks.DESKTOP)],
+    ids=["light-phone", "dark-desktop"],
+)
+def test_every_state_is_quiet_fits_and_can_be_read(
+    browser: Browser, fixture_url: str, theme: str, viewport: dict[str, int]
+) -> None:
+    checks.check_appearances(browser, [fixture_url + path for path in STATES.values()], theme, viewport)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,19 @@ export function displayUnit(unit, magnitude) {
   return { factor: 1 / HOUR, unit: "h" };
 }
 
+/** Requests per second, or per minute or hour where that reads better: 2,140, 3.4 /min. @param {Value} rate */
+export function requestRate(rate) {
+  if (!rate || rate >= 1) return number(rate, 2);
+  const [factor, unit] = rate * MINUTE >= 1 ? [MINUTE, "min"] : [HOUR, "h"];
+  return `${number(rate * factor, 2)}${NBSP}/${unit}`;
+}
+
+/** How many times its limit: 7.9 ×. @param {Value} ratio */
+export function times(ratio) {
+  if (!Number.isFinite(ratio)) return NOTHING;
+  return `${ratio > 0 && ratio < 0.05 ? "under 0.1" : number(Number(ratio.toFixed(1)), 2)}${NBSP}×`;
+}
+
 /** Percent without its sign: 6.9, 31.4, 0.02, under 0.01. @param {number} value a share, 0 to 1 */
 export function percent(value, digits = 3) {
   const size = Math.abs(value * 100);

@@ -3,7 +3,8 @@
 import { samplingStep } from "./scales.js";
 
 /**
- * The gaps of one chart: those that the server names, and every run of samples without a value.
+ * The gaps of one chart: every run of samples without a value, and those that the server names, unless this chart has
+ * values there.
  * @param {number[]} times @param {Value[]} values
  * @param {number} from the window @param {number} to
  * @param {Gap[]} named
@@ -11,14 +12,14 @@ import { samplingStep } from "./scales.js";
  */
 export function findGaps(times, values, from, to, named) {
   const half = samplingStep(times) / 2;
-  /** @type {Gap[]} */
-  const gaps = named.filter((gap) => gap.to > from && gap.from < to).map((gap) => ({ ...gap }));
+  const isEmpty = (gap) => !values.some((value, index) => value != null && times[index] > gap.from && times[index] < gap.to);
+  const gaps = named.filter((gap) => gap.to > from && gap.from < to && isEmpty(gap)).map((gap) => ({ ...gap }));
   for (let start = 0; start < values.length; start += 1) {
     if (values[start] != null) continue;
     let end = start;
     while (end + 1 < values.length && values[end + 1] == null) end += 1;
     const run = { from: times[start] - half, to: times[end] + half };
-    const isNamed = named.some((gap) => gap.from - 2 * half <= run.from && run.to <= gap.to + 2 * half);
+    const isNamed = gaps.some((gap) => gap.from - 2 * half <= run.from && run.to <= gap.to + 2 * half);
     if (!isNamed) gaps.push(run);
     start = end;
   }

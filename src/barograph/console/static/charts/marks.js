@@ -13,7 +13,10 @@ export const BOTTOM = 20;
 const MOST_NAMED_EVENTS = 2;
 
 export function Marks({ layout, id, named }) {
-  return [Zones, Usual, Gaps, Axes, LimitLines, Lines, Events, NamesAtRight].map((Mark) => html`<${Mark} layout=${layout} id=${id} named=${named} />`);
+  const { left, right, height } = layout;
+  const draw = (...kinds) => kinds.map((Mark) => html`<${Mark} layout=${layout} id=${id} named=${named} />`);
+  return html`<clipPath id="${id}p"><rect x=${left} y="0" width=${right - left + 2} height=${height} /></clipPath>
+    ${draw(Zones)}<g clip-path="url(#${id}p)">${draw(Usual)}</g>${draw(Gaps, Axes, LimitLines)}<g clip-path="url(#${id}p)">${draw(Lines)}</g>${draw(Events, NamesAtRight)}`;
 }
 
 /** Bands that fade away from the limit. */
@@ -132,14 +135,12 @@ export function namesAtRight({ name, series, bands, reference }) {
   return [...series.map((one) => one.name || name), ...(bands?.length ? [bands[0].name] : []), ...(reference ? ["reference"] : [])];
 }
 
-const INK = { reference: "var(--ref-ink)", estimate: "var(--est)" };
-
 /** Direct labels where lines and bands end, pushed apart. */
 function NamesAtRight({ layout }) {
   const { panel, y, right, bottom } = layout;
   const { series, bands, reference } = panel;
   const last = (values) => y(values.findLast((value) => value != null));
-  const ends = series.map((one) => ({ y: last(one.y), fill: INK[one.role] ?? "var(--live)" }));
+  const ends = series.map((one) => ({ y: last(one.y), fill: one.role === "reference" ? "var(--ref-ink)" : seriesColour(panel, one) }));
   if (bands?.length) ends.push({ y: ends[0].y && (last(bands[0].hi) * 2 + ends[0].y) / 3, fill: "var(--ink-3)" });
   if (reference) ends.push({ y: y(reference.lo) && (y(reference.lo) + y(reference.hi)) / 2, fill: "var(--ref-ink)" });
   const named = namesAtRight(panel).map((text, index) => ({ text, ...ends[index] })).filter((end) => end.y !== null);

@@ -2,12 +2,13 @@
 
 import { NOTHING, fullTime, inUnit, number, quantity, timeSpan, unbroken } from "../format.js";
 
-/** @param {Panel} panel @param {Series} series */
+const ROLES = { estimate: "var(--est)", reference: "var(--ref)", live: "var(--live)" };
+const SEVERAL = ["var(--live)", "var(--est)", "var(--ink-2)", "var(--ref-ink)"];
+
+/** One healthy line is grey; several of one kind, such as classes, are told apart. @param {Panel} panel @param {Series} series */
 export function seriesColour(panel, series) {
-  if (series.role === "estimate") return "var(--est)";
-  if (series.role === "reference") return "var(--ref)";
-  const alone = series.role === "main" && panel.series.length === 1 && !panel.bands?.length;
-  return alone ? "var(--ink-2)" : "var(--live)";
+  const alone = panel.series.length === 1 && !panel.bands?.length;
+  return ROLES[series.role] ?? (alone ? "var(--ink-2)" : SEVERAL[panel.series.indexOf(series) % SEVERAL.length]);
 }
 
 const withUnit = (text, display) => text + (display.unit && `\u00a0${display.unit}`);

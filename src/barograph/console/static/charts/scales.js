@@ -95,8 +95,8 @@ const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
 const TIME_STEPS = [
-  5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR,
-  DAY, 2 * DAY, 7 * DAY, 14 * DAY,
+  5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 8 * HOUR, 12 * HOUR,
+  DAY, 2 * DAY, 3 * DAY, 7 * DAY, 14 * DAY,
 ];
 
 /**
@@ -105,7 +105,7 @@ const TIME_STEPS = [
  * @returns {{t: number, text: string}[]}
  */
 export function timeTicks(from, to, width) {
-  const count = Math.max(2, Math.floor(width / 86));
+  const count = Math.max(3.2, width / 86);
   const step = TIME_STEPS.find((size) => (to - from) / size <= count) ?? 28 * DAY;
   const ticks = [];
   for (let t = Math.ceil(from / step) * step; t <= to; t += step) ticks.push({ t, text: t % DAY ? clock(t) : day(t) });

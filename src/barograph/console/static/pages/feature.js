@@ -4,7 +4,7 @@ import { DistributionChart } from "../charts/distribution.js";
 import { ChartContext, chartPage } from "../charts/layout.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelChart, noteOf } from "../charts/panel.js";
-import { NOTHING, capital, number, plain, plural, quantity, unbroken } from "../format.js";
+import { capital, number, plain, plural, quantity, times, unbroken } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
@@ -20,6 +20,8 @@ export function FeaturePage({ doc, route }) {
   const version = route.query.get("version");
   const columns = new Map(doc.columns.map((column) => [column.name, link.feature(doc.model, column.name, version)]));
   const models = new Map([[doc.model, link.model(doc.model, version)]]);
+  // After a change of unit both levels must be seen: the values themselves choose the axis.
+  const values = useMemo(() => doc.values && { ...doc.values, scale: doc.values.scale === "log" ? "log" : "auto" }, [doc.values]);
   return html`<${ChartContext.Provider} value=${page}>
     <nav class="crumb" aria-label="Breadcrumb">
       <a href=${link.fleet()}>Fleet</a> / <a href=${models.get(doc.model)}>${doc.model}</a> / <span aria-current="page">Features</span>
@@ -37,12 +39,12 @@ export function FeaturePage({ doc, route }) {
         ${doc.state && html`<div class="sheet message"><${StateMessage} state=${doc.state} /></div>`}
         <${Diagnosis} doc=${doc} models=${models} columns=${columns} />
         <${Proof} doc=${doc} />
-        ${doc.values &&
+        ${values &&
         html`<section class="sheet panel spaced" data-panel="values">
-          <div class="panel-name"><h3>${doc.values.name}</h3><span class="note">${[doc.values.text, noteOf(doc.values)].filter(Boolean).join(", ")}</span></div>
-          ${doc.values.state && html`<${StateMessage} state=${doc.values.state} />`}
+          <div class="panel-name"><h3>${values.name}</h3><span class="note">${[values.text, noteOf(values)].filter(Boolean).join(", ")}</span></div>
+          ${values.state && html`<${StateMessage} state=${values.state} />`}
           <${Guard} doc=${doc} what="chart">
-            ${doc.values.t.length > 0 && html`<${PanelChart} panel=${doc.values} height=${190} named="all" lead=${true} />`}
+            ${values.t.length > 0 && html`<${PanelChart} panel=${values} height=${190} named="all" lead=${true} />`}
           <//>
         </section>`}
         <${Signals} doc=${doc} />
@@ -70,9 +72,11 @@ function FeatureList({ doc, columns, all }) {
   const here = doc.columns.findIndex((column) => column.name === doc.name);
   const shown = all ? doc.columns : doc.columns.slice(0, Math.max(LISTED, here + 1));
   const rest = doc.columns.length - shown.length;
+  const outputs = doc.columns.filter((row) => row.role !== "feature").length;
+  const counts = [plural(doc.columns.length - outputs, "feature"), ...(outputs ? [plural(outputs, "output")] : [])];
   return html`<aside aria-label="Features">
     <div class="sheet feature-list">
-      <div class="feature-list-head"><b>${plural(doc.columns.length, "feature")}</b><span class="note">most changed first</span></div>
+      <div class="feature-list-head"><b>${counts.join(", ")}</b><span class="note">most changed first</span></div>
       ${shown.map((row) => html`<${FeatureLink} key=${row.name} row=${row} href=${columns.get(row.name)} here=${row.name === doc.name} />`)}
       ${rest > 0 && html`<p class="more"><button class="link" onClick=${() => setQuery({ all: "1" })}>${rest} more</button></p>`}
     </div>
@@ -173,9 +177,9 @@ function inLimits(panel) {
 function SignalCard({ signal }) {
   const tested = signal.ratio != null;
   const panel = useMemo(() => signal.panel && inLimits(signal.panel), [signal.panel]);
-  return html`<section class="panel" data-panel=${`signal-${signal.signal}`}>
+  return html`<section class="panel signal" data-panel="signal-${signal.signal}">
     <h3 class="panel-name">${signal.name}</h3>
-    <p class="panel-value ${raised(signal.status)}">${tested ? `${number(signal.ratio, 2)}\u00a0×` : NOTHING} <small>${tested ? "its limit" : "not tested"}</small></p>
+    <p class="panel-value ${raised(signal.status)}">${times(signal.ratio)} <small>${tested ? "its limit" : "not tested"}</small></p>
     <p class="note signal-text">${unbroken(signal.text)}</p>
     ${panel && panel.t.length > 0 && html`<${PanelChart} panel=${panel} height=${92} />`}
   </section>`;

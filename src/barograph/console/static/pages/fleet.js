@@ -3,7 +3,7 @@
 import { ChartContext, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { Sparkline } from "../charts/sparkline.js";
-import { NOTHING, number, plain, plural, quantity, unbroken, versionName } from "../format.js";
+import { NOTHING, plain, plural, quantity, requestRate, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { RANGES, link, rangeOf } from "../router.js";
 import { Sentence } from "../sentence.js";
@@ -95,7 +95,7 @@ function FleetRow({ model, range }) {
       </div>
     </td>
     <td class="spark-cell"><${Sparkline} spark=${model.spark} status=${model.output.status} name=${sparkSentence(model, range)} /></td>
-    <td class="num ${over(service, "rate")}" data-name="Requests/s">${number(service.rate, 2)}</td>
+    <td class="num ${over(service, "rate")}" data-name="Requests/s">${requestRate(service.rate)}</td>
     <td class="num ${over(service, "p95")}" data-name="p95">${quantity(service.p95, "seconds", 2)}</td>
     <td class="num ${over(service, "errors")}" data-name="Errors">${quantity(service.errors, "share")}</td>
     <td class="num ${output.status === "no_data" ? "muted" : valueOver}" data-name="Key output now">${unbroken(output.text)}</td>

@@ -68,7 +68,7 @@ function IncidentRow({ incident, now, wanted }) {
     <${Glyph} status=${status} size=${14} />
     <div class="incident-body">
       <h3><a class="plain" data-row href=${models.get(incident.model)}>${plain(incident.headline)}</a></h3>
-      <p class="sub">${incident.model} ${versionName(incident.version)} · ${incident.severity === "page" ? "page" : "ticket"} · ${incident.id}</p>
+      <p class="sub">${incident.model} ${versionName(incident.version)} · ${incident.severity}</p>
     </div>
     <div class="incident-time">
       <${StatusWord} status=${status} text=${firing ? "" : "Resolved"} />
@@ -85,7 +85,7 @@ function AlertRow({ alert, now, models, columns }) {
   const since = moment(seconds(alert.since) ?? now, now);
   const over = alert.value != null && alert.threshold ? `${quantity(alert.value)} against a limit of ${quantity(alert.threshold)}` : "";
   return html`<li>
-    ${alert.column && html`<a class="mono" href=${columns.get(alert.column)}>${alert.column}</a>`}
+    ${alert.column && !alert.text.includes(alert.column) && html`<a class="mono" href=${columns.get(alert.column)}>${alert.column}</a>`}
     <span><${Sentence} text=${alert.text || alert.name} models=${models} columns=${columns} /></span>
     <span class="note" title=${over}>since ${since}</span>
   </li>`;

@@ -4,7 +4,7 @@ import { ChartContext, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelCard } from "../charts/panel.js";
-import { NOTHING, capital, moment, number, plain, plural, seconds, unbroken, versionName } from "../format.js";
+import { NOTHING, capital, moment, number, plain, plural, seconds, times, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
@@ -167,7 +167,7 @@ function CauseRow({ row, href, now, weights, ratios }) {
     <td class=${colour ? "strong" : "muted"} data-name="What changed">${plain(capital(row.what ?? ""))}</td>
     <td class="muted" data-name="Since">${since === null ? NOTHING : moment(since, now)}</td>
     ${weights && html`<td data-name="Weight in model">${row.weight == null ? NOTHING : html`<span class="bar weight" role="img" aria-label="${number(row.weight * 100)} %"><i style=${{ width: `${row.weight * 100}%` }}></i></span>`}</td>`}
-    ${ratios && html`<td class="num" data-name="Against its limit">${row.ratio == null ? NOTHING : `${number(row.ratio, 2)}\u00a0×`}</td>`}
+    ${ratios && html`<td class="num" data-name="Against its limit">${times(row.ratio)}</td>`}
     <td class="num ${colour}" data-name="Distance, PSI">${row.psi >= 1 ? number(row.psi) : row.psi == null ? NOTHING : Math.max(0, row.psi).toFixed(2)}</td>
   </tr>`;
 }
