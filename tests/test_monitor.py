@@ -228,8 +228,7 @@ def test_nothing_raises_and_a_failure_is_logged_once(tmp_path, caplog):
             monitor.record(Rude())
             monitor.record(GOOD)
         assert monitor.total(naming.PREDICTIONS) == 3
-        lost = by_label(monitor, naming.BAD_ROWS, "reason")
-        assert lost == {"failed": 3}
+        assert by_label(monitor, naming.DROPPED_ROWS, "reason") == {"unreadable": 3}
     assert len([r for r in caplog.records if "barograph could not" in r.message]) == 1
 
 

@@ -372,7 +372,13 @@ def _equal_mass(counts: np.ndarray) -> np.ndarray:
 def _lookup(categories: tuple[str, ...]) -> dict[Any, int]:
     slots: dict[Any, int] = {name: i for i, name in enumerate(categories)}
     for i, name in enumerate(categories):
-        if name.isdecimal() and name.isascii() and name == str(int(name)) and int(name) > 1:
+        if (
+            name.isdecimal()
+            and name.isascii()
+            and len(name) < 19
+            and str(int(name)) == name
+            and int(name) > 1
+        ):
             slots[int(name)] = i  # found without making a text of it; not 0 and 1, which False and True equal
     return slots
 

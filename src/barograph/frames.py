@@ -8,7 +8,7 @@ import math
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 INVALID = object()
 Column = Any  # array, list, pandas, Polars or Arrow column
 _HUGE = sys.float_info.max
+_LARGE = 10**1000  # integers from here on are no categories; Python refuses to write out far larger ones
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 
 
@@ -50,11 +51,45 @@ def is_batch(features: object) -> bool:
     """Whether `features` holds many rows (a frame, a 2-d array, a dict of columns, a list of rows) and not one row."""
     if isinstance(features, Mapping):
         return bool(features) and all(_is_column(value) for value in features.values())
-    if isinstance(features, (list, tuple)):
-        return not features or isinstance(features[0], (Mapping, list, tuple, np.ndarray))
+    if isinstance(features, (list, tuple)) and not hasattr(features, "_asdict"):
+        first = features[0] if features else ()
+        return isinstance(first, (Mapping, list, tuple, np.ndarray)) or _is_record(first)
     if isinstance(features, np.ndarray):
-        return features.ndim != 1
+        return features.ndim != 1 or features.dtype.names is not None
     return hasattr(features, "columns") or hasattr(features, "column_names")
+
+
+def _is_record(row: object) -> bool:
+    return (
+        (hasattr(row, "to_dict") and hasattr(row, "index"))
+        or hasattr(row, "_asdict")
+        or hasattr(row, "model_dump")
+        or (is_dataclass(row) and not isinstance(row, type))
+        or isinstance(row, np.void)
+    )
+
+
+def record(row: Any) -> dict[str, Any] | None:
+    """A row that knows its names as a dict: a mapping, Series, named tuple, dataclass, pydantic model; of any other make None."""
+    if isinstance(row, Mapping):
+        found: Mapping[Any, Any] = row
+    elif isinstance(row, np.void) and row.dtype.names:
+        found = dict(zip(row.dtype.names, row.tolist(), strict=True))
+    elif not _is_record(row):
+        return None
+    elif is_dataclass(row) and not isinstance(row, type):
+        found = {f.name: getattr(row, f.name) for f in fields(row)}
+    else:
+        found = next(getattr(row, n) for n in ("model_dump", "_asdict", "to_dict") if hasattr(row, n))()
+    return {str(name): value for name, value in found.items()}
+
+
+def flat(values: Any) -> Any:
+    """Answers in one column: what is n x 1, as some models answer, loses its second dimension."""
+    shape = tuple(getattr(values, "shape", ()))
+    if len(shape) > 1 and shape[1:] == (1,):
+        return values[values.columns[0]] if hasattr(values, "columns") else values.reshape(-1)
+    return values
 
 
 def table(features: Any, names: Sequence[str] = ()) -> Table:
@@ -82,11 +117,24 @@ def table(features: Any, names: Sequence[str] = ()) -> Table:
             f"rows: cannot read a {type(features).__name__}; pass a pandas, Polars or Arrow frame, a dict of columns, "
             "a list of dicts, or a 2-d array"
         )
-    columns = {str(name): column(features[name]) for name in column_names}
-    return Table(columns, len(features))
+    listed = [str(name) for name in column_names]
+    if len(set(listed)) < len(listed):
+        twice = sorted({name for name in listed if listed.count(name) > 1})
+        raise ValueError(f"columns {twice} are there twice; give each column a name of its own")
+    return Table({str(name): _column_of(features, name) for name in column_names}, len(features))
+
+
+def _column_of(features: Any, name: Any) -> Column:
+    """A column of a frame; one of a type that cannot be read is invalid in every row."""
+    try:
+        return column(features[name])
+    except Exception:
+        return np.full(len(features), math.inf)
 
 
 def _from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Table:
+    if matrix.dtype.names is not None:
+        return Table({name: matrix[name] for name in matrix.dtype.names}, len(matrix))
     if matrix.ndim != 2:
         raise ValueError(f"rows: an array of shape {matrix.shape} is not a batch; pass rows x columns")
     if matrix.shape[1] != len(names):
@@ -97,9 +145,11 @@ def _from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Table:
 
 
 def _from_rows(rows: Sequence[Any], names: Sequence[str]) -> Table:
-    if all(isinstance(row, Mapping) for row in rows):
-        seen = dict.fromkeys(name for row in rows for name in row)
-        return Table({str(name): [row.get(name) for row in rows] for name in seen}, len(rows))
+    records = [record(row) for row in rows]
+    if rows and all(found is not None for found in records):
+        known = [found for found in records if found is not None]
+        seen = dict.fromkeys(name for found in known for name in found)
+        return Table({name: [found.get(name) for found in known] for name in seen}, len(rows))
     for row in rows:
         if len(row) != len(names):
             raise ValueError(f"rows: a row has {len(row)} values, the schema has {len(names)} features")
@@ -130,8 +180,10 @@ def _pandas(series: Any) -> Column:
     kind = getattr(dtype, "kind", "O")
     if kind in "iufb" and not isinstance(dtype, np.dtype):  # nullable extension types
         return series.to_numpy(dtype=np.float64, na_value=math.nan)
-    if kind == "M" and not isinstance(dtype, np.dtype):  # with a zone
-        return series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    if kind == "M" and not isinstance(dtype, np.dtype):  # with a zone, or Arrow's
+        parts = getattr(series, "dt", series)
+        moved = parts.tz_convert(None) if getattr(parts, "tz", None) is not None else series
+        return moved.to_numpy(dtype="datetime64[us]")
     if str(dtype) in ("str", "string"):
         codes, categories = series.factorize()
         return Coded(codes.astype(np.int64), list(categories))
@@ -186,7 +238,7 @@ def floats(values: Column) -> np.ndarray:
         values = values.tolist()
     try:
         return np.frombuffer(array("d", values), dtype=np.float64)
-    except (TypeError, OverflowError, ValueError):
+    except Exception:  # a value's own __float__ may raise anything
         return np.array([_float(value) for value in values], dtype=np.float64)
 
 
@@ -197,6 +249,8 @@ def _float(value: Any) -> float:
         return math.inf
     if isinstance(value, (datetime, date)):
         return timestamp(value)
+    if isinstance(value, np.datetime64):
+        return float(_seconds_of(np.array([value]))[0])
     try:
         return float(value)
     except OverflowError:
@@ -235,6 +289,15 @@ def _time(value: Any) -> float:
         except ValueError:
             return math.inf
     return _float(value)
+
+
+def naive_times(values: Any) -> int:
+    """How many of these times are datetimes without a zone. NumPy's have none; a column of pandas may have one for all."""
+    if isinstance(values, (list, tuple)):
+        return sum(isinstance(v, datetime) and v.tzinfo is None for v in values)
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    zone = getattr(getattr(values, "dt", values), "tz", None)
+    return len(values) if kind == "M" and zone is None and not isinstance(values, np.ndarray) else 0
 
 
 DATETIME_PARTS = ("hour", "weekday", "day", "month", "age")
@@ -276,7 +339,7 @@ def text(value: Any) -> Any:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (int, np.integer)):
-        return str(int(value))
+        return str(int(value)) if abs(int(value)) < _LARGE else INVALID
     if isinstance(value, (float, np.floating)):
         if math.isnan(value):
             return None
@@ -291,17 +354,22 @@ def text(value: Any) -> Any:
 
 
 def length(features: Any) -> int:
-    """Number of rows of a batch."""
-    if isinstance(features, Mapping):
-        return len(next(iter(features.values()), ()))
+    """Number of rows of a batch; 1 for anything else."""
     try:
-        return len(features)
-    except TypeError:
+        if isinstance(features, Mapping):
+            first: Any = next(iter(features.values()), None)
+            return len(first) if _is_column(first) else 1
+        shape = tuple(getattr(features, "shape", ()))
+        return int(shape[0]) if len(shape) > 1 else len(features)
+    except Exception:  # a caller's object may raise anything
         return 1
 
 
 def items(values: Column) -> Iterable[Any]:
     """The values of a column as Python objects."""
+    if isinstance(values, Coded):
+        texts = [*values.categories, None]
+        return [texts[code] for code in values.codes.tolist()]
     found: Iterable[Any] = values.tolist() if isinstance(values, np.ndarray) else values
     return found
 

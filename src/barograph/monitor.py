@@ -265,31 +265,24 @@ class Monitor:
     # The flusher's side.
 
     def _consume(self, rows: list[tuple[Any, ...]]) -> None:
-        try:
-            self._counter.add(rows, self.clock.now())
-        except Exception as error:
-            self._recover(rows, error)
-
-    def _recover(self, rows: list[tuple[Any, ...]], error: Exception) -> None:
-        """A chunk that cannot be read is read row by row, so that a bad row does not take good ones with it."""
-        if len(rows) == 1:
-            self._count(naming.DROPPED_ROWS, "reason", {"unreadable": 1})
-            self._failed("read a row", error)
-            return
-        for row in rows:
-            self._consume([row])
+        self._counter.add(rows, self.clock.now())
 
     def _finish(self) -> None:
         start = wall.thread_time()
-        try:
-            self._write(self._counter.take())
-            self._write_observed()
-        except Exception as error:
-            self._failed("count", error)
+        for write in (self._write_counted, self._write_observed):
+            try:
+                write()
+            except Exception as error:
+                self._failed("count", error)
         used = self._counters.vector(self._of(naming.FLUSH_SECONDS))
         used.sums[0] += wall.thread_time() - start
 
+    def _write_counted(self) -> None:
+        self._write(self._counter.take())
+
     def _write(self, counted: Counted) -> None:
+        if counted.error is not None:
+            self._failed("count rows", counted.error)
         dropped, self._dropped = self._dropped, 0
         if dropped:
             counted.dropped["buffer_full"] += dropped

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,13 +106,12 @@ class Reference:
         data, moments = _in_order(data, time)
         bins = _draw(data, schema, threshold, moments)
         counter = Counter(bins, schema)
-        return cls(
+        reference = cls(
             task=task,
             schema=schema,
             bins=bins,
             baseline=counter.profile(data, now=_now(moments)),
             windows=_windows(data, schema, bins, moments),
-            training=None if training is None else counter.profile(training),
             threshold=threshold,
             columns=named,
             segments=tuple(segments),
@@ -120,6 +119,7 @@ class Reference:
             environment=environment(),
             period=None if moments is None else (float(moments[0]), float(moments[-1])),
         )
+        return reference if training is None else replace(reference, training=reference.profile(training))
 
     @cached_property
     def id(self) -> str:
@@ -140,13 +140,16 @@ class Reference:
             if isinstance(bins, NumericBins)
         }
 
-    def profile(self, frame: Any, *, now: np.ndarray | float = 0.0) -> Profile:
+    def profile(self, frame: Any, *, now: np.ndarray | float | None = None) -> Profile:
         """Additive counts of another frame over this reference's bins; a score or prediction goes by its name in the frame."""
         data = frames.table(frame, self.schema.features)
         score, prediction = (
             n if (n := self.columns.get(k)) in data.columns else None for k in (SCORE, PREDICTION)
         )
         answers = _answers(data, self.task, score, prediction, self.threshold)
+        time = self.columns.get("time")
+        if now is None:
+            now = frames.times(data.columns[time]) if time and time in data.columns else 0.0
         return self.counter.profile(frames.Table({**data.columns, **answers}, data.rows), now=now)
 
     def check(self, rows: Any) -> list[Violation]:

@@ -26,6 +26,7 @@ from barograph.schema import Schema
 
 FAR = 3600.0  # seconds: a row whose own time is further from the clock is not counted by arrival
 MAX_RULES = 50
+FEW = 256  # rows up to which a batch is counted as single rows
 MAX_KEPT = 10_000  # values of a column whose slot is kept at hand
 _NONE = type(None)
 SINGLE = frozenset(
@@ -53,7 +54,8 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Counted:
-    """What some rows added up to. `bad` counts by reason what was wrong, `dropped` the rows that were not counted."""
+    """What some rows added up to. `bad` counts by reason what was wrong, `dropped` the rows that were not counted,
+    `error` is the last exception."""
 
     rows: int = 0
     empty: int = 0
@@ -65,6 +67,7 @@ class Counted:
     overridden: Tally[str] = field(default_factory=Tally)
     bad: Tally[str] = field(default_factory=Tally)
     dropped: Tally[str] = field(default_factory=Tally)
+    error: Exception | None = None
 
 
 class Slots(dict[Any, int]):
@@ -76,12 +79,8 @@ class Slots(dict[Any, int]):
 
     def __missing__(self, value: Any) -> int:
         slot = self._bins.slot(value)
-        if (
-            type(value) in (str, int)
-            and value not in (0, 1)
-            and len(self) < MAX_KEPT
-            and len(str(value)) <= 100
-        ):
+        short = len(value) <= 100 if type(value) is str else type(value) is int and 1 < value < 10**18
+        if short and len(self) < MAX_KEPT:
             self[value] = slot  # but not 0 and 1: False and True are the same keys, and other categories
         return slot
 
@@ -168,15 +167,21 @@ class Layout:
         rest = list(zip(*map(others, rows), strict=True)) if self.others else []
         try:
             packed = b"".join(starmap(self._pack, map(numbers, rows)))
-        except (TypeError, OverflowError, struct.error):
+        except Exception:  # a value's own __float__ may raise anything
             packed = b"".join(map(self._pack_any, map(numbers, rows)))
         return packed, texts, rest
+
+    def binned(self, name: str, values: Any, now: float) -> tuple[np.ndarray, np.ndarray]:
+        """Slots of a numeric column's values, and the values."""
+        bins = self.bins.columns[name]
+        x = self.schema[name].values(values, now)
+        return bins.index(x), x
 
     def _pack_any(self, values: tuple[Any, ...]) -> bytes:
         """The same for one row of which some values may be missing, or no numbers."""
         try:
             return self._pack(*values)
-        except (TypeError, OverflowError, struct.error):
+        except Exception:  # a value's own __float__ may raise anything
             return frames.floats([math.nan if value is None else value for value in values]).tobytes()
 
 
@@ -196,27 +201,53 @@ class RowCounter:
         self._predictions: list[Any] = []
 
     def add(self, rows: Sequence[tuple[Any, ...]], now: float) -> None:
-        """Read a chunk of rows (the fields of `Row`); `now` is the clock, in epoch seconds."""
+        """Read a chunk of rows (the fields of `Row`); `now` is the clock, in epoch seconds. Never raises.
+
+        A row or batch that cannot be read is dropped and counted, and takes no other with it.
+        """
         if not rows:
             return
         columns = Row(*zip(*rows, strict=True))
         if _all_none(columns.time) and self._all_single(columns.features):
-            self._add_singles(columns, now)
+            self._add_rows(rows, now)
             return
-        near = [row for row in (Row(*row) for row in rows) if self._near(row, now)]
-        singles = [row for row in near if not _is_batch(row.features)]
-        for row in near:
-            if _is_batch(row.features):
-                self._add_batch(row, now)
+        singles = []
+        for row in (Row(*row) for row in rows):
+            try:
+                if _is_batch(row.features):
+                    self._add_batch(row, now)
+                elif self._near(row, now):
+                    singles.append(row)
+            except Exception as error:
+                self._lose(frames.length(row.features), error)
         if singles:
-            self._add_singles(Row(*zip(*singles, strict=True)), now)
+            self._add_rows(singles, now)
+
+    def _add_rows(self, rows: Sequence[tuple[Any, ...]], now: float) -> None:
+        """Rows together or, where one of them cannot be read, each for itself."""
+        try:
+            self._add_singles(Row(*zip(*rows, strict=True)), now)
+        except Exception as error:
+            if len(rows) == 1:
+                self._lose(1, error)
+                return
+            for row in rows:
+                self._add_rows([row], now)
+
+    def _lose(self, rows: int, error: Exception) -> None:
+        self._counted.dropped["unreadable"] += rows
+        self._counted.error = error
 
     def take(self) -> Counted:
-        """What was added since the last take."""
+        """What was added since the last take; what could not be counted is named in its `error`."""
         counted = self._counted
-        if self._layout is not None:
-            self._count(self._layout)
-        self._clear()
+        try:
+            if self._layout is not None:
+                self._count(self._layout)
+        except Exception as error:
+            counted.error = error
+        finally:
+            self._clear()
         return counted
 
     # One row at a time.
@@ -231,49 +262,51 @@ class RowCounter:
             return False
 
     def _add_singles(self, columns: Row, now: float) -> None:
-        counted = self._counted
+        """What may raise comes first, so that rows are counted as a whole or not at all."""
+        layout, counted = self._layout, self._counted
+        empty = _empties(columns.score, columns.prediction)
+        if layout is not None and layout.features:
+            self._add_features(layout, columns.features, now)
         counted.rows += len(columns.features)
+        counted.empty += empty
         self._scores += columns.score
         self._predictions += columns.prediction
-        counted.empty += _empties(columns.score, columns.prediction)
         if not (_all_none(columns.rule) and _all_none(columns.delivered)):
             for given in zip(columns.rule, columns.delivered, columns.prediction, strict=True):
                 self._override(*given)
-        if self._layout is not None and self._layout.features:
-            self._add_features(self._layout, columns.features, now)
 
     def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
+        shapeless = 0
         if set(map(type, features)) != {dict}:
-            features = [self._as_dict(layout, row) for row in features]
-        self._singles += len(features)
+            records = [_as_dict(layout, row) for row in features]
+            shapeless = records.count(None)
+            features = [record or {} for record in records]
         try:
             found = layout.read(features)
         except KeyError:
             found = None
-        if found is None or sum(map(len, features)) != len(features) * len(layout.features):
-            self._count_columns(layout, features)
+        odd = found is None or sum(map(len, features)) != len(features) * len(layout.features)
+        if found is None or odd:
             nothing = dict.fromkeys(layout.features)
             found = layout.read([{**nothing, **row} for row in features])
         numbers, categories, others = found
+        slots = [layout.slots[n].of(values) for n, values in zip(layout.categories, categories, strict=True)]
+        binned = [
+            layout.binned(n, list(values), now) for n, values in zip(layout.others, others, strict=True)
+        ]
+        # From here on nothing raises.
+        self._singles += len(features)
         self._blocks.append(numbers)
-        for name, values in zip(layout.categories, categories, strict=True):
-            self._slots[name] += layout.slots[name].of(values)
-        for name, values in zip(layout.others, others, strict=True):
-            self._add_values(layout, name, list(values), now)
-
-    def _as_dict(self, layout: Layout, row: Any) -> dict[str, Any]:
-        if isinstance(row, Mapping):
-            return dict(row)
-        if row is None:
-            return {}
-        values = row.tolist() if isinstance(row, np.ndarray) else row
-        try:
-            if len(values) == len(layout.features):
-                return dict(zip(layout.features, values, strict=True))
-        except TypeError:
-            pass
-        self._counted.bad["shape"] += 1
-        return {}
+        for name, indices in zip(layout.categories, slots, strict=True):
+            self._slots[name] += indices
+        counts, sums = self._vectors(layout)
+        for name, (places, x) in zip(layout.others, binned, strict=True):
+            where = layout.bins.slice(name)
+            add(places, x, counts[where], sums[where])
+        if shapeless:
+            self._counted.bad["shape"] += shapeless
+        if odd:
+            self._count_columns(layout, features)
 
     def _count_columns(self, layout: Layout, features: Sequence[Mapping[str, Any]]) -> None:
         for row in features:
@@ -328,73 +361,81 @@ class RowCounter:
             self._counted.bad["empty_batch"] += 1
             return
         keep = self._near_rows(row.time, data.rows, now)
-        answers = {SCORE: row.score, PREDICTION: row.prediction}
-        lists = {name: self._answers(values, data.rows) for name, values in answers.items()}
-        delivered, rules = (self._answers(values, data.rows) for values in (row.delivered, row.rule))
+        given = (row.score, row.prediction, row.delivered, row.rule)
+        answers = [self._answers(values, data.rows) for values in given]
         if keep is not None:
             data = frames.Table({n: frames.take(v, keep) for n, v in data.columns.items()}, int(keep.sum()))
-            lists = {n: None if v is None else frames.take(v, keep) for n, v in lists.items()}
-            delivered, rules = (None if v is None else frames.take(v, keep) for v in (delivered, rules))
-        self._count_batch(data, lists, now)
-        if delivered is not None or rules is not None:
-            self._override_batch(data.rows, delivered, rules, lists[PREDICTION])
+            answers = [None if v is None else frames.take(v, keep) for v in answers]
+        lists = [[None] * data.rows if v is None else list(frames.items(v)) for v in answers]
+        if data.rows <= FEW:
+            self._add_few(data, lists, now)
+        elif data.rows:
+            self._count_batch(data, lists, now)
 
-    def _count_batch(self, data: frames.Table, answers: Mapping[str, Any], now: float) -> None:
+    def _add_few(self, data: frames.Table, answers: Sequence[list[Any]], now: float) -> None:
+        """A small batch as rows: setting up the counting of a batch would cost more than they do."""
+        values = zip(*map(frames.items, data.columns.values()), strict=True)
+        features = [dict(zip(data.columns, row, strict=True)) for row in values] or [{}] * data.rows
+        nothing = [None] * data.rows
+        score, prediction, delivered, rule = answers
+        fields = (features, score, prediction, nothing, nothing, nothing, delivered, rule, nothing)
+        if data.rows:
+            self._add_rows(list(zip(*fields, strict=True)), now)
+
+    def _count_batch(self, data: frames.Table, answers: Sequence[list[Any]], now: float) -> None:
         counted, layout = self._counted, self._layout
+        score, prediction, delivered, rule = answers
+        empty = _empties(score, prediction)
+        if layout is not None and layout.features:
+            features = {n: v for n, v in data.columns.items() if n in layout.features}
+            batch = layout.counter.profile(frames.Table(features, data.rows), now=now)
+            grid = {n: frames.floats(features[n]) for _, n in layout.whole if n in features}
+            counts, sums = self._vectors(layout)
+            for name in layout.features:
+                where = layout.bins.slice(name)
+                counts[where] += batch.counts[where]
+                sums[where] += batch.sums[where]
+            for name, x in grid.items():
+                self._add_grid(name, x)
+            counted.missing_columns.update({n: data.rows for n in layout.features if n not in features})
+            counted.extra_columns.update({n[:80]: data.rows for n in data.columns if n not in layout.schema})
         counted.rows += data.rows
-        score, prediction = answers[SCORE], answers[PREDICTION]
-        for values, into in ((score, self._scores), (prediction, self._predictions)):
-            into.extend([None] * data.rows if values is None else frames.items(values))
-        if score is None:
-            counted.empty += (
-                data.rows if prediction is None else sum(map(_is_empty, frames.items(prediction)))
-            )
-        if layout is None or not layout.features:
-            return
-        counted.missing_columns.update({n: data.rows for n in layout.features if n not in data.columns})
-        counted.extra_columns.update({n[:80]: data.rows for n in data.columns if n not in layout.schema})
-        features = {n: v for n, v in data.columns.items() if n in layout.features}
-        batch = layout.counter.profile(frames.Table(features, data.rows), now=now)
-        counts, sums = self._vectors(layout)
-        for name in layout.features:
-            where = layout.bins.slice(name)
-            counts[where] += batch.counts[where]
-            sums[where] += batch.sums[where]
-        for _, name in layout.whole:
-            if name in data.columns:
-                self._add_grid(name, frames.floats(data.columns[name]))
+        counted.empty += empty
+        self._scores += score
+        self._predictions += prediction
+        if not (_all_none(tuple(rule)) and _all_none(tuple(delivered))):
+            for given in zip(rule, delivered, prediction, strict=True):
+                self._override(*given)
 
     def _answers(self, values: Any, rows: int) -> Any:
         """Answers of a batch, one for each row, or None where their number is another."""
         if values is None:
             return None
-        if isinstance(values, str) or not hasattr(values, "__len__"):
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or np.ndim(values) == 0:
             return [values] * rows
-        column = frames.column(values)
-        if len(column) == rows:
-            return column
+        try:
+            column = frames.column(frames.flat(values))
+            if len(column) == rows:
+                return column
+        except Exception:  # whatever else a model may answer
+            pass
         self._counted.bad["length"] += 1
         return None
 
     def _near_rows(self, times: Any, rows: int, now: float) -> np.ndarray | None:
         """bool[rows] of the rows near the clock, or None where all are."""
-        if times is None:
-            return None
         values = self._answers(times, rows)
         if values is None:
             return None
-        moments = np.array([math.nan if (m := self._moment(t)) is None else m for t in frames.items(values)])
-        far = np.abs(moments - now) > FAR
+        self._counted.bad["naive_time"] += frames.naive_times(times)
+        moments = frames.times(values)
+        unknown = ~np.isfinite(moments)
+        self._counted.bad["time"] += int(unknown.sum())
+        far = ~unknown & (np.abs(np.where(unknown, now, moments) - now) > FAR)
         if not far.any():
             return None
         self._counted.dropped["time"] += int(far.sum())
-        return ~far
-
-    def _override_batch(self, rows: int, delivered: Any, rules: Any, prediction: Any) -> None:
-        nothing = [None] * rows
-        columns = (nothing if v is None else frames.items(v) for v in (rules, delivered, prediction))
-        for rule, value, answer in zip(*columns, strict=True):
-            self._override(rule, value, answer)
+        return np.asarray(~far)
 
     # Counting.
 
@@ -418,7 +459,7 @@ class RowCounter:
             counts[where] += np.bincount(
                 np.frombuffer(slots, dtype=np.uint8), minlength=where.stop - where.start
             )
-        self._count_answers(layout)
+        self._count_answers(layout)  # last: an odd answer costs no feature
 
     def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:
         flat = np.frombuffer(b"".join(self._blocks), dtype=np.float64)
@@ -458,10 +499,26 @@ class RowCounter:
 
 def _derived(predictions: list[Any], scores: np.ndarray, threshold: float) -> Any:
     """Predictions as given, and where none was given what the score says."""
-    if None not in predictions:
+    if not any(p is None for p in predictions):
         return predictions
     derived = positive(scores, threshold).tolist()
     return [d if p is None else p for p, d in zip(predictions, derived, strict=True)]
+
+
+def _as_dict(layout: Layout, row: Any) -> dict[str, Any] | None:
+    """A row of any make by the names of its columns; None where its shape is another."""
+    if row is None:
+        return {}
+    record = frames.record(row)
+    if record is not None:
+        return record
+    if isinstance(row, (str, bytes, set, frozenset)):
+        return None
+    values = row.tolist() if isinstance(row, np.ndarray) else row
+    try:
+        return dict(zip(layout.features, values, strict=True))
+    except (TypeError, ValueError):
+        return None
 
 
 def _is_batch(features: Any) -> bool:
