@@ -110,7 +110,7 @@ def test_usual_of_nothing_known_is_no_number():
 
 @pytest.mark.parametrize(
     ("count", "expected", "verdict"),
-    [(0, 14.0, True), (0, 13.9, False), (1, 500.0, False), (0, None, None), (0, math.nan, None)],
+    [(0, 14.0, True), (0, 13.9, None), (1, 500.0, False), (0, None, None), (0, math.nan, None)],
 )
 def test_none_where_14_were_expected_is_silence(count, expected, verdict):
     assert silent(count, expected) is verdict

@@ -60,7 +60,7 @@ class World:
     """A service and an evaluator in one process, without HTTP between them."""
 
     def __init__(self, directory, config=None, ref=None):
-        self.clock, self.config = Hands(), config or Config()
+        self.clock, self.config, self.directory = Hands(), config or Config(), directory
         self.reference = reference() if ref is None else ref
         self.tiles = Tiles(":memory:")
         self.ledger = Ledger(self.tiles)

@@ -7,6 +7,7 @@ resolved. Alarms of what the model answers page; those of what it is given are t
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from barograph.bins import hash64
 from barograph.naming import ACT, FEATURE_SHIFTED, INPUT_BROKEN, OK, OUTPUT_SHIFTED, RULES, WATCH, Rule
 
 GROSS = 0.20  # share of missing or unseen values that is a fault and not a drift
@@ -151,8 +152,9 @@ def incident(previous: Incident | None, model: str, alerts: Sequence[Alert], now
     if not urgent:
         return previous
     first, since = urgent[0], min(a.since for a in urgent)
+    mark = hash64(chr(0).join(first.condition.key)) % 0x10000  # two versions may begin in the same hour
     return Incident(
-        f"{model}-{int(since)}",
+        f"{model}-{int(since)}-{mark:04x}",
         model,
         first.condition.version,
         first.rule.severity,

@@ -4,7 +4,7 @@ A new check is a function here and its name in CHECKS.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,11 @@ class Deployed:
     first: int
     last: int
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Its labels."""
+        return {"model": self.model, "version": self.version}
+
 
 class Counters:
     """The counters of all models: by minute since the last whole hour began, by hour for four weeks; two reads of the store."""
@@ -47,14 +52,23 @@ class Counters:
         self._minutes = _read(tiles, _BY_MINUTE, self.start, max(self.end, self.start + MINUTE), MINUTE)
         self._hours = _read(tiles, _BY_HOUR, self.first_hour, self.hour, HOUR)
 
-    def total(self, metric: Metric, version: Deployed, start: float, end: float, **labels: str) -> np.ndarray:
-        """What a version's series grew by within the last hour or two, over its other labels: int64[k]."""
-        wanted = {"model": version.model, "version": version.version, **labels}
+    def total(
+        self, metric: Metric, version: "Deployed | str", start: float, end: float, **labels: str
+    ) -> np.ndarray:
+        """What the series of a version, or of a model by its name, grew by since the last hour or two: int64[k]."""
+        named = {"model": version} if isinstance(version, str) else version.names
         part = slice(max(0, int(start - self.start) // MINUTE), max(0, int(end - self.start) // MINUTE))
+        wanted = {**named, **labels}
         found = [
             counts[part].sum(axis=0) for s, counts in self._minutes[metric.name].items() if _has(s, wanted)
         ]
         return np.asarray(sum(found, np.zeros(1, dtype=np.int64)))
+
+    def calls(self, version: "Deployed | str", start: float, end: float) -> tuple[int, int]:
+        """Calls that were answered and calls that failed. A call is a request; where none is timed, a row."""
+        failed = int(self.total(naming.ERRORS, version, start, end).sum())
+        timed = int(self.total(naming.DURATION, version, start, end, stage=naming.TOTAL).sum())
+        return timed or int(self.total(naming.PREDICTIONS, version, start, end).sum()), failed
 
     def by_label(
         self, metric: Metric, version: Deployed, label: str, start: float, end: float
@@ -123,9 +137,13 @@ def silence(look: Look) -> list[Condition]:
     minutes = next((m for m in (5, 15) if least * m / 60 >= traffic.SILENCE), 60)
     expected = None if np.isnan(least) else least * minutes / 60
     start = look.end - minutes * MINUTE
-    silent = traffic.silent(look.total(naming.PREDICTIONS, start, look.end), expected)
+    rows = int(look.counters.total(naming.PREDICTIONS, look.version.model, start, look.end).sum())
+    silent = traffic.silent(rows, expected)
     text = sentences.no_traffic(expected or 0.0, minutes)
-    return [look.condition(naming.NO_TRAFFIC, silent, start, value=0.0, threshold=expected, text=text)]
+    found = look.condition(naming.NO_TRAFFIC, silent, start, value=0.0, threshold=expected, text=text)
+    return [
+        replace(found, version="")
+    ]  # of the model: a version that another one replaced is silent by right
 
 
 def errors(look: Look) -> list[Condition]:
@@ -133,10 +151,9 @@ def errors(look: Look) -> list[Condition]:
     limit = look.limits.get("errors", ERROR_LIMIT)
     for minutes in (5, 60):
         start = look.end - minutes * MINUTE
-        failed = look.total(naming.ERRORS, start, look.end)
-        calls = failed + look.total(naming.PREDICTIONS, start, look.end)
-        if calls >= ENOUGH_CALLS:
-            value = failed / calls
+        answered, failed = look.counters.calls(look.version, start, look.end)
+        if answered + failed >= ENOUGH_CALLS:
+            value = failed / (answered + failed)
             text = sentences.errors(value, limit)
             over = value > limit
             return [look.condition(naming.ERRORS_HIGH, over, start, value=value, threshold=limit, text=text)]
@@ -163,7 +180,7 @@ def empty(look: Look) -> list[Condition]:
     found, rows = (look.total(metric, start, end) for metric in (naming.EMPTY, naming.PREDICTIONS))
     if rows < ENOUGH_ROWS:
         return [look.condition(naming.EMPTY_HIGH, None, start, end)]
-    labels = {"model": look.version.model, "version": look.version.version}
+    labels = look.version.names
     week = slice(-WEEK // HOUR - 1, -1)
     before, all_before = (
         int(look.counters.hours(m, **labels)[week].sum()) for m in (naming.EMPTY, naming.PREDICTIONS)
@@ -178,18 +195,19 @@ def empty(look: Look) -> list[Condition]:
 
 
 def dependencies(look: Look) -> list[Condition]:
-    """Packages run in another version than the model was made with."""
-    found = []
-    labels = {"model": look.version.model, "version": look.version.version}
-    for series in look.tiles.series(naming.DEPENDENCY_INFO.name, **labels):
+    """Packages run in another version than the model was made with, in any of its processes."""
+    differing: dict[str, str] = {}
+    for series in look.tiles.series(naming.DEPENDENCY_INFO.name, **look.version.names):
         package, running, trained = (series.label(n) or "" for n in ("package", "running", "trained"))
         seen = look.tiles.seen(series)
-        active = running != trained and seen is not None and look.end - seen[1] <= STILL_SEEN
-        text = sentences.dependency(package, running, trained)
-        found.append(
-            look.condition(naming.DEPENDENCY_DIFFERS, active, look.end - MINUTE, text=text, column=package)
-        )
-    return found
+        here = running != trained and seen is not None and look.end - seen[1] <= STILL_SEEN
+        if here or package not in differing:
+            differing[package] = sentences.dependency(package, running, trained) if here else ""
+    start = look.end - MINUTE
+    return [
+        look.condition(naming.DEPENDENCY_DIFFERS, bool(text), start, text=text, column=package)
+        for package, text in differing.items()
+    ]
 
 
 def dropped(look: Look) -> list[Condition]:
@@ -203,8 +221,8 @@ def dropped(look: Look) -> list[Condition]:
     ]
 
 
+# Of each version that answers; `silence` is of the model.
 CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (
-    silence,
     errors,
     latency,
     empty,

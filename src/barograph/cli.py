@@ -34,7 +34,9 @@ out, err = Console(), Console(stderr=True)
 
 FINDING, WRONG_USE = 1, 2
 STORE = ".barograph/tiles.duckdb"
-StoreOption = Annotated[str, typer.Option(help="The evaluator's file of tiles.")]
+StoreOption = Annotated[
+    str | None, typer.Option(help=f"The evaluator's file of tiles (that of barograph.toml, else {STORE}).")
+]
 
 
 def main() -> None:
@@ -101,7 +103,7 @@ def serve(
         list[str] | None,
         typer.Option(help="A service to read, such as http://127.0.0.1:8701; may be repeated."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="The console's port (8700).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The console's port (8700).")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
     store: Annotated[str | None, typer.Option(help=f"The file of tiles ({STORE}).")] = None,
     clock: Annotated[str, typer.Option(help="wall, or a simulated time: 2013-10-14T13:00:00Z@60.")] = "wall",
@@ -140,24 +142,23 @@ def serve(
 
 @app.command()
 def status(
-    store: StoreOption = STORE, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    store: StoreOption = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """Say how every model does. Exit code 1 where one needs action.
 
     Asks the running server; where none runs, reads the file.
     """
-    document = _fleet(store)
+    document = _fleet(_store(store))
     if as_json:
         out.print_json(json.dumps(document))
     else:
-        out.print(f"[bold]{document['headline']}[/bold]", highlight=False)
+        out.print(f"[bold]{escape(document['headline'])}[/bold]", highlight=False)
         table = Table(box=None, pad_edge=False)
         for heading in ("Model", "Version", "Status", "Predictions, 24 h", "Reason"):
             table.add_column(heading, justify="right" if heading.startswith("Pred") else "left")
         for model in document["models"]:
-            table.add_row(
-                model["name"], model["version"], model["status"], f"{model['predictions']:,}", model["reason"]
-            )
+            name, version, reason = (escape(model[key]) for key in ("name", "version", "reason"))
+            table.add_row(name, version, model["status"], f"{model['predictions']:,}", reason)
         out.print(table)
     raise typer.Exit(FINDING if document["status"] == "act" else 0)
 
@@ -166,7 +167,7 @@ def status(
 def event(
     label: Annotated[str, typer.Argument(help="What happened: 'profile-service 4.12'.")],
     model: Annotated[str | None, typer.Option(help="The model that it concerns; else all.")] = None,
-    store: StoreOption = STORE,
+    store: StoreOption = None,
 ) -> None:
     """Tell of a change, so that pages show it beside what moved: a deployment of another service, a campaign."""
     import httpx
@@ -174,14 +175,19 @@ def event(
     from barograph.ledger import CHANGE, Event, Ledger
     from barograph.serve import Address
 
-    address = Address.of(store)
+    path = _store(store)
+    address = Address.of(path)
     if address is None:
-        with _tiles(store) as tiles:
+        with _tiles(path) as tiles:
             Ledger(tiles).add_event(Event(Clock().now(), CHANGE, model, label))
     else:
         headers = {"authorization": f"Bearer {address.token}"}
         answer = httpx.post(
-            f"{address.url}/api/events", json={"label": label, "model": model}, headers=headers, timeout=10
+            f"{address.url}/api/events",
+            json={"label": label, "model": model},
+            headers=headers,
+            timeout=10,
+            trust_env=False,
         )
         if answer.status_code != httpx.codes.ACCEPTED:
             _wrong(answer.json()["error"]["what"])
@@ -221,7 +227,10 @@ def reference_fit(
         )
     except ValueError as error:
         _wrong(str(error))
-    reference.save(output)
+    try:
+        reference.save(output)
+    except OSError as error:
+        _wrong(f"--output: cannot write {str(output)!r} ({error.strerror})")
     out.print(f"{output}: {reference.describe()}, id {reference.id}", highlight=False)
 
 
@@ -242,7 +251,9 @@ def reference_show(file: Annotated[Path, typer.Argument(help="A reference's file
         counts = reference.baseline.column(column.name)[0]
         missing = counts[bins.missing] / max(counts.sum(), 1)
         reach = f"{bins.low:g} to {bins.high:g}" if bins.kind == "numeric" else ", ".join(bins.categories[:6])  # type: ignore[union-attr]
-        table.add_row(column.name, column.kind, column.role, str(bins.size), f"{missing:.1%}", reach)
+        table.add_row(
+            escape(column.name), column.kind, column.role, str(bins.size), f"{missing:.1%}", escape(reach)
+        )
     out.print(table)
 
 
@@ -264,6 +275,18 @@ def reference_check(
     raise typer.Exit(FINDING if found else 0)
 
 
+def _store(given: str | None) -> str:
+    """The store that is meant: as given, else as barograph.toml says."""
+    from barograph.config import ConfigError, load
+
+    if given is not None or not Path("barograph.toml").is_file():
+        return given or STORE
+    try:
+        return load("barograph.toml").store
+    except ConfigError as error:
+        _wrong(str(error))
+
+
 def _fleet(store: str) -> dict[str, Any]:
     import httpx
 
@@ -277,7 +300,7 @@ def _fleet(store: str) -> dict[str, Any]:
 
     address = Address.of(store)
     if address is not None:
-        found: dict[str, Any] = httpx.get(f"{address.url}/api/fleet", timeout=30).json()
+        found: dict[str, Any] = httpx.get(f"{address.url}/api/fleet", timeout=30, trust_env=False).json()
         return found
     with _tiles(store) as tiles:
         references = References(StoredReferences(tiles), Config())

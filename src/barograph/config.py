@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PORT = 8700
-RANGES = ("1h", "6h", "24h", "7d", "30d")
+LIMITS = ("errors", "latency_p95", "empty")
+SIGNALS = ("D", "L", "A", "U", "O")
 
 
 class ConfigError(ValueError):
@@ -103,9 +104,17 @@ def _target(value: Any, origin: str) -> TargetConfig:
 
 
 def _webhook(value: Any, origin: str) -> WebhookConfig:
+    if not isinstance(value, (str, Mapping)):
+        raise ConfigError(f"{origin}: webhooks holds {value!r}; write an address, or {{url = ...}}")
     item = {"url": value} if isinstance(value, str) else dict(value)
-    if "severities" in item:
-        item["severities"] = tuple(item["severities"])
+    if not str(item.get("url", "")).startswith(("http://", "https://")):
+        raise ConfigError(f"{origin}: webhooks: url is {item.get('url')!r}; write http://host/path")
+    severities = item.get("severities", ["page", "ticket"])
+    if not isinstance(severities, list) or not set(severities) <= {"page", "ticket"}:
+        raise ConfigError(
+            f'{origin}: webhooks: severities is {severities!r}; write a list of "page", "ticket"'
+        )
+    item["severities"] = tuple(severities)
     return _read(WebhookConfig, item, f"{origin}: webhooks")
 
 
@@ -140,8 +149,26 @@ def _check(key: str, value: Any, kind: str, origin: str) -> None:
     wanted = plain.get(kind.removesuffix(" | None"))
     if wanted is not None and value is not None and not _is(value, wanted):
         raise ConfigError(f"{origin}: {key} is {value!r}; it must be of type {kind}")
-    if key == "limits" and not all(_is(v, (int, float)) for v in value.values()):
+    if key == "limits":
+        _check_limits(value, origin)
+    if key == "budget" and not value > 0:
+        raise ConfigError(f"{origin}: budget is {value!r} alarms a month; it must be above 0")
+    if key == "port" and not 0 <= value < 65_536:
+        raise ConfigError(f"{origin}: port is {value!r}; it must be 0 to 65535")
+
+
+def _check_limits(value: Any, origin: str) -> None:
+    if not isinstance(value, Mapping) or not all(_is(v, (int, float)) for v in value.values()):
         raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")
+    for key in value:
+        if key not in LIMITS and key.rpartition(".")[2] not in SIGNALS:
+            near = difflib.get_close_matches(key, LIMITS, 1)
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"known are {', '.join(LIMITS)} and COLUMN.D, .L, .A, .U, .O"
+            )
+            raise ConfigError(f"{origin}: unknown limit {key!r}; {hint}")
 
 
 def _is(value: Any, kind: Any) -> bool:

@@ -1,7 +1,7 @@
 """One pass: source -> signals -> alerts. A pure function of what is stored and of `now`; twice is the same as once."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ from barograph import alert, naming, sentences
 from barograph.alert import Alert, Condition, Incident
 from barograph.calibrate import Calibration, Verdicts, calibrate, pool
 from barograph.calibrate import alarm as in_alarm
-from barograph.checks import CHECKS, Counters, Deployed, Look
+from barograph.checks import CHECKS, Counters, Deployed, Look, silence
 from barograph.clock import iso
 from barograph.config import Config, ModelConfig
 from barograph.counters import Series
@@ -23,9 +23,9 @@ log = logging.getLogger("barograph")
 
 HOUR, DAY = 3600, 86_400
 SETTLED = 120  # seconds after its end at which an hour is judged
-RECENT = 2 * HOUR
 AT_MOST = 30 * DAY  # judged in one go
 _COLUMN_RULES = (naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED)
+_COLUMN_NAMES = frozenset(rule.name for rule in _COLUMN_RULES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,13 @@ def by_model(versions: Iterable[Deployed]) -> dict[str, list[Deployed]]:
 
 
 def current(versions: Iterable[Deployed], counters: Counters) -> Deployed:
-    """The version that answers: the one with most predictions in the last hours, else the last one seen."""
+    """The version that answers: the one with most calls in the last quarter of an hour, else the last one seen."""
 
-    def rank(v: Deployed) -> tuple[int, int, str]:
-        rows = counters.total(naming.PREDICTIONS, v, counters.start, counters.end)
-        return (int(rows.sum()), v.last, v.version)
+    def rank(v: Deployed) -> tuple[int, int, int, str]:
+        recent, before = (
+            sum(counters.calls(v, start, counters.end)) for start in (counters.end - 900, counters.start)
+        )
+        return (recent, before, v.last, v.version)
 
     return max(versions, key=rank)
 
@@ -100,19 +102,33 @@ def current(versions: Iterable[Deployed], counters: Counters) -> Deployed:
 def evaluate(
     tiles: Tiles, ledger: Ledger, references: References, config: Config, now: float
 ) -> list[Change]:
-    """Judge what has closed, look at what is open, and move alerts and incidents on. Returns what began or ended."""
+    """Judge what has closed, look at what is open, and move alerts and incidents on. Returns what began or ended.
+
+    A model that cannot be evaluated is logged and stops no other.
+    """
     changes: list[Change] = []
     counters = Counters(tiles, now)
     for model, versions in by_model(deployed(tiles)).items():
-        watch = _Watch(tiles, ledger, references, config.model(model), model)
-        with tiles.transaction():
-            for version in versions:
-                watch.deployment(version)
-                for bins, series in version.series.items():
-                    watch.judge(version, bins, series, now)
-            watch.look(current(versions, counters), min(v.first for v in versions), counters)
-        changes += watch.changes
+        try:
+            with tiles.transaction():
+                watch = _Watch(tiles, ledger, references, config.model(model), model)
+                for version in versions:
+                    watch.deployment(version)
+                    for bins, series in version.series.items():
+                        watch.judge(version, bins, series, now)
+                watch.look(versions, counters)
+        except Exception:
+            log.exception("model %s could not be evaluated; the next pass tries again", model)
+            continue
+        changes += _lasting(watch.changes)
     return changes
+
+
+def _lasting(changes: list[Change]) -> list[Change]:
+    """Without the alerts that both began and ended in one pass over what is past: nobody is to be called for history."""
+    began = {c.alert.condition.key for c in changes if c.alert.state == alert.FIRING}
+    ended = {c.alert.condition.key for c in changes if c.alert.state == alert.RESOLVED}
+    return [c for c in changes if c.alert.condition.key not in began & ended]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +158,7 @@ class _Watch:
         self._model = model
         self._alerts = {a.condition.key: a for a in ledger.alerts(model)}
         self._incident = next((i for i in ledger.incidents(model=model) if i.open), None)
+        self._judged_at: dict[str, int] = {}  # by version
         self.changes: list[Change] = []
 
     def deployment(self, version: Deployed) -> None:
@@ -149,10 +166,30 @@ class _Watch:
         label = f"{version.model} {version.version}"
         self._ledger.add_event(Event(float(version.first), DEPLOYMENT, version.model, label))
 
-    def look(self, version: Deployed, first: int, counters: Counters) -> None:
-        """Look at the last minutes of the version that answers; `first` is when the model was first seen."""
-        look = Look(self._tiles, counters, version, first, self._config.limits)
-        self._move([condition for check in CHECKS for condition in check(look)], float(counters.end))
+    def look(self, versions: Sequence[Deployed], counters: Counters) -> None:
+        """Look at the last minutes of the model, and of each version that answered in them; end what no look is at."""
+        first, end = min(v.first for v in versions), float(counters.end)
+        chosen = current(versions, counters)
+        active = [v for v in versions if v is chosen or any(counters.calls(v, counters.start, end))]
+        looks = [Look(self._tiles, counters, v, first, self._config.limits) for v in active]
+        found = silence(Look(self._tiles, counters, chosen, first, self._config.limits))
+        found += [condition for look in looks for check in CHECKS for condition in check(look)]
+        seen = {condition.key for condition in found}
+        minutely = [a.condition for a in self._alerts.values() if a.condition.rule not in _COLUMN_NAMES]
+        found += [replace(c, active=False, since=end, at=end) for c in minutely if c.key not in seen]
+        self._move(found, end)
+        self._retire({v.version for v in active}, end)
+
+    def _retire(self, active: set[str], now: float) -> None:
+        """Resolve the alerts of columns that nobody judges any more: of a version replaced, or without rows for a day."""
+        over = []
+        for one in self._alerts.values():
+            replaced = one.condition.version not in active and bool(active)
+            if one.condition.rule in _COLUMN_NAMES and (
+                replaced or now - self._judged_at.get(one.condition.version, one.last) > DAY
+            ):
+                over.append((one, replace(one, state=alert.RESOLVED, until=now)))
+        self._close(over, now)
 
     def judge(self, version: Deployed, bins: str, series: Series, now: float) -> None:
         """Judge the hours of a version that have closed since the last pass, each once."""
@@ -163,6 +200,7 @@ class _Watch:
         judged = self._ledger.judged_until(counted)
         judged = seen[0] // HOUR * HOUR if judged is None else judged
         closed = int((now - SETTLED) // HOUR * HOUR)
+        self._judged_at[version.version] = max(judged, self._judged_at.get(version.version, 0))
         while judged < closed:
             end = min(judged // DAY * DAY + AT_MOST, closed)
             self._judge(counted, known, series, judged, end)
@@ -182,6 +220,7 @@ class _Watch:
         new = History(starts, ends, found.rows, dict(found.values), dict(found.thresholds))
         earlier = self._ledger.history(counted, int(starts[0]) - DAY, int(starts[0]), len(bins.columns))
         self._ledger.add(counted, new)
+        self._judged_at[counted.version] = int(ends[-1])
         self._replay(_Judged(counted, known, new, counts, sums), _alarms(earlier, new))
 
     def _limited(self, verdicts: Verdicts, known: Known) -> Verdicts:
@@ -234,10 +273,16 @@ class _Watch:
             if after == before:
                 continue
             moved.append((before, after))
+        self._close(moved, now)
+
+    def _close(self, moved: Sequence[tuple[Alert | None, Alert | None]], now: float) -> None:
+        """Take what moved over, and move the incident on."""
+        for before, after in moved:
+            key = (after or before).condition.key  # type: ignore[union-attr]
             if after is None or after.state == alert.RESOLVED:
-                self._alerts.pop(condition.key, None)
+                self._alerts.pop(key, None)
             else:
-                self._alerts[condition.key] = after
+                self._alerts[key] = after
         if moved:
             self._ledger.save_alerts(moved)
         was = self._incident

@@ -116,7 +116,10 @@ SIGNAL_THRESHOLD = Metric(
     "The level of the signal above which the window is out of the ordinary.",
 )
 ALERT_STATE = Metric(
-    "ml_alert_state", "gauge", ("model", "alert", "state"), "1 for the state that an alert is in."
+    "ml_alert_state",
+    "gauge",
+    (*_MODEL, "alert", "column", "signal", "state"),
+    "1 for the state that an alert is in.",
 )
 EVALUATOR_SUCCESS = Metric(
     "ml_evaluator_last_success_timestamp_seconds", "gauge", (), "When the evaluator last finished a pass."

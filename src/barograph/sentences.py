@@ -70,11 +70,11 @@ def column(
     say = {"A": _missing, "U": _unseen, "O": _out_of_range}.get(signal)
     if say is not None:
         return say(name, reference, counts)
-    if name == PREDICTION:
+    if name == PREDICTION and _is_binary(reference):
         return _answers(reference, counts)
     if isinstance(reference.bins, CategoryBins):
         return _categories(name, reference, counts)
-    subject = "The model's score" if name == SCORE else name
+    subject = {SCORE: "The model's score", PREDICTION: "The model's answer"}.get(name, name)
     return _numbers(subject, reference, counts, sums)
 
 
@@ -97,6 +97,14 @@ def _out_of_range(name: str, reference: ColumnReference, counts: np.ndarray) -> 
     if counts[bins.invalid] * 2 > live * counts.sum():
         return f"{name} is no number in {share(live)} of rows"
     return f"{name} is outside {number(bins.low)} to {number(bins.high)} in {share(live)} of rows"
+
+
+def _is_binary(reference: ColumnReference) -> bool:
+    """Whether the reference's answers are 0 and 1."""
+    if isinstance(reference.bins, CategoryBins):
+        return False
+    values = reference.counts[: reference.bins.values]
+    return bool(values[reference.bins.index([0.0, 1.0])].sum() == values.sum())
 
 
 def _answers(reference: ColumnReference, counts: np.ndarray) -> str:
@@ -122,7 +130,7 @@ def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums:
     usual = quantile(bins, reference.counts, np.array([0.25, 0.5, 0.75, 0.95]), reference.sums)
     steady = quotients(live, usual)
     if (
-        len(steady) >= 3
+        len(steady) == len(usual)
         and steady.min() > 0
         and (steady.max() / steady.min() < 1.3)
         and not 0.4 < np.median(steady) < 2.5

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from barograph import naming, notify
+from barograph import naming
 from barograph.clock import Clock
 from barograph.config import Config
 from barograph.console.app import Health, create
@@ -24,6 +24,7 @@ from barograph.counters import Series, Snapshot, Vector
 from barograph.evaluate import Change, References, evaluate
 from barograph.exposition import render
 from barograph.ledger import Counted, Ledger
+from barograph.notify import Notifier
 from barograph.sources import Poller, StoredReferences, Target
 from barograph.tiles import Tiles
 
@@ -31,6 +32,7 @@ log = logging.getLogger("barograph")
 
 MEMORY = ":memory:"
 ADDRESS_SUFFIX = ".server.json"
+FIRST_READ = 15.0  # seconds of wall time that the first pass waits for targets
 ROLL_UP_EVERY = 3600  # seconds of the evaluator's clock
 
 
@@ -57,7 +59,7 @@ class Address:
         try:
             content = json.loads(address_file(store).read_text())
             found = cls(content["url"], content["token"], content["pid"])
-            httpx.get(f"{found.url}/-/healthy", timeout=2.0).raise_for_status()
+            httpx.get(f"{found.url}/-/healthy", timeout=2.0, trust_env=False).raise_for_status()
         except (OSError, ValueError, KeyError, httpx.HTTPError):
             return None
         return found
@@ -90,6 +92,7 @@ class Server:
         targets = [Target(t.url, t.secret()) for t in self.config.targets]
         self.poller = Poller(self.tiles, targets, references=files, interval=interval, clock=self.clock)
         self.health = Health()
+        self.notifier = Notifier(self.config.webhooks, self.url)
         self._stop = threading.Event()
         self._evaluated = 0.0
         self._rolled = 0.0
@@ -120,7 +123,8 @@ class Server:
         finally:
             self._stop.set()
             self.poller.stop()
-            loop.join(timeout=30)
+            loop.join()
+            self.notifier.close()
             address_file(self.config.store).unlink(missing_ok=True)
             self.tiles.close()
 
@@ -153,8 +157,9 @@ class Server:
         if self.health.last_success is not None:
             gauge(naming.EVALUATOR_SUCCESS, {}, self.health.last_success)
         for alert in self.ledger.alerts():
-            labels = {"model": alert.condition.model, "alert": alert.condition.rule, "state": alert.state}
-            gauge(naming.ALERT_STATE, labels, 1.0)
+            c = alert.condition
+            names = {"model": c.model, "version": c.version, "column": c.column, "signal": c.signal}
+            gauge(naming.ALERT_STATE, {**names, "alert": c.rule, "state": alert.state}, 1.0)
         for model, versions in self.state.models().items():
             for version in versions:
                 for labels, value, threshold in _last_signals(
@@ -166,6 +171,7 @@ class Server:
 
     def _loop(self) -> None:
         pause = max(0.2, min(5.0, 60.0 / self.clock.speed / 2))
+        self._wait_for_targets()
         while not self._stop.is_set():
             minute = self.clock.now() // 60
             if minute != self._evaluated:
@@ -173,14 +179,20 @@ class Server:
                 self._pass()
             self._stop.wait(pause)
 
+    def _wait_for_targets(self) -> None:
+        """Each target is tried once before the first pass: what was counted while nobody read is no silence."""
+        until = time.monotonic() + FIRST_READ
+        while time.monotonic() < until and any(s.attempted is None for s in self.poller.statuses()):
+            if self._stop.wait(0.1):
+                return
+
     def _pass(self) -> None:
         try:
             changes = self.evaluate()
         except Exception:
             log.exception("a pass of the evaluator failed; the next one catches up")
             return
-        for webhook in self.config.webhooks:
-            notify.send(webhook, changes, self.url)
+        self.notifier.tell(changes)
 
     def _write_address(self) -> None:
         if self.config.store == MEMORY:

@@ -130,11 +130,14 @@ def usual(
 
 
 def silent(count: int, expected: float | None) -> bool | None:
-    """Whether nothing came where at least 14 events were expected; None where it is not known what to expect.
+    """Whether nothing came where at least 14 events were expected; None where it is not known what to
+    expect, or where nothing is as likely as not: then neither silence nor its end is news.
 
     >>> silent(0, 20.0), silent(0, 9.0), silent(0, None)
-    (True, False, None)
+    (True, None, None)
     """
     if expected is None or np.isnan(expected):
         return None
-    return count == 0 and expected >= SILENCE
+    if count == 0 and expected < SILENCE:
+        return None
+    return count == 0
