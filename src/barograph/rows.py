@@ -117,10 +117,10 @@ class Layout:
         return tuple(n for n in self.features if isinstance(self.bins.columns[n], CategoryBins))
 
     @cached_property
-    def slots(self) -> dict[str, Slots]:
+    def slots(self) -> list[Slots]:
         """Slots of the values of `categories`."""
-        columns = self.bins.columns
-        return {n: Slots(bins) for n in self.categories if isinstance(bins := columns[n], CategoryBins)}
+        columns = (self.bins.columns[n] for n in self.categories)
+        return [Slots(bins) for bins in columns if isinstance(bins, CategoryBins)]
 
     @cached_property
     def others(self) -> tuple[str, ...]:
@@ -196,7 +196,7 @@ class RowCounter:
         self._counted = Counted()
         self._blocks: list[bytes] = []
         self._singles = 0
-        self._slots = {n: bytearray() for n in self._layout.categories} if self._layout else {}
+        self._slots: list[list[bytes]] = []
         self._scores: list[Any] = []
         self._predictions: list[Any] = []
 
@@ -209,7 +209,7 @@ class RowCounter:
             return
         columns = Row(*zip(*rows, strict=True))
         if _all_none(columns.time) and self._all_single(columns.features):
-            self._add_rows(rows, now)
+            self._add_rows(columns, now)
             return
         singles = []
         for row in (Row(*row) for row in rows):
@@ -221,18 +221,18 @@ class RowCounter:
             except Exception as error:
                 self._lose(frames.length(row.features), error)
         if singles:
-            self._add_rows(singles, now)
+            self._add_rows(Row(*zip(*singles, strict=True)), now)
 
-    def _add_rows(self, rows: Sequence[tuple[Any, ...]], now: float) -> None:
+    def _add_rows(self, columns: Row, now: float) -> None:
         """Rows together or, where one of them cannot be read, each for itself."""
         try:
-            self._add_singles(Row(*zip(*rows, strict=True)), now)
+            self._add_singles(columns, now)
         except Exception as error:
-            if len(rows) == 1:
+            if len(columns.features) == 1:
                 self._lose(1, error)
                 return
-            for row in rows:
-                self._add_rows([row], now)
+            for row in zip(*columns, strict=True):
+                self._add_rows(Row(*zip(row)), now)
 
     def _lose(self, rows: int, error: Exception) -> None:
         self._counted.dropped["unreadable"] += rows
@@ -290,15 +290,14 @@ class RowCounter:
             nothing = dict.fromkeys(layout.features)
             found = layout.read([{**nothing, **row} for row in features])
         numbers, categories, others = found
-        slots = [layout.slots[n].of(values) for n, values in zip(layout.categories, categories, strict=True)]
+        slots = [column.of(values) for column, values in zip(layout.slots, categories, strict=True)]
         binned = [
             layout.binned(n, list(values), now) for n, values in zip(layout.others, others, strict=True)
         ]
         # From here on nothing raises.
         self._singles += len(features)
         self._blocks.append(numbers)
-        for name, indices in zip(layout.categories, slots, strict=True):
-            self._slots[name] += indices
+        self._slots.append(slots)
         counts, sums = self._vectors(layout)
         for name, (places, x) in zip(layout.others, binned, strict=True):
             where = layout.bins.slice(name)
@@ -378,9 +377,9 @@ class RowCounter:
         features = [dict(zip(data.columns, row, strict=True)) for row in values] or [{}] * data.rows
         nothing = [None] * data.rows
         score, prediction, delivered, rule = answers
-        fields = (features, score, prediction, nothing, nothing, nothing, delivered, rule, nothing)
+        columns = (features, score, prediction, nothing, nothing, nothing, delivered, rule, nothing)
         if data.rows:
-            self._add_rows(list(zip(*fields, strict=True)), now)
+            self._add_rows(Row(*map(tuple, columns)), now)
 
     def _count_batch(self, data: frames.Table, answers: Sequence[list[Any]], now: float) -> None:
         counted, layout = self._counted, self._layout
@@ -454,11 +453,10 @@ class RowCounter:
         counts, sums = self._vectors(layout)
         if self._singles and layout.numbers:
             self._count_numbers(layout, counts, sums)
-        for name, slots in self._slots.items():
+        for i, name in enumerate(layout.categories):
             where = layout.bins.slice(name)
-            counts[where] += np.bincount(
-                np.frombuffer(slots, dtype=np.uint8), minlength=where.stop - where.start
-            )
+            slots = np.frombuffer(b"".join(chunk[i] for chunk in self._slots), dtype=np.uint8)
+            counts[where] += np.bincount(slots, minlength=where.stop - where.start)
         self._count_answers(layout)  # last: an odd answer costs no feature
 
     def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:
