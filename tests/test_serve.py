@@ -174,3 +174,20 @@ def test_a_busy_port_is_said_with_the_remedy(tmp_path):
         port = taken.getsockname()[1]
         found = barograph("serve", "--port", str(port), cwd=tmp_path)
     assert found.returncode == 2 and f"127.0.0.1:{port}" in found.stderr and "--port" in found.stderr
+
+
+def test_a_server_of_this_machine_answers_to_no_other_name(tmp_path):
+    from barograph.config import Config
+    from barograph.serve import Server
+
+    server = Server(Config(store=str(tmp_path / "tiles.duckdb"), port=0))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: httpx.get(f"{server.url}/-/healthy").status_code == 200)
+        assert httpx.get(f"{server.url}/api/fleet", headers={"host": "evil.example"}).status_code == 421
+        for name in ("localhost", f"127.0.0.1:{server.port}", "[::1]:8700"):
+            assert httpx.get(f"{server.url}/api/fleet", headers={"host": name}).status_code == 200
+    finally:
+        server.stop()
+        thread.join(30)

@@ -100,6 +100,7 @@ class Server:
         app = create(
             self.state, self.clock.now, health=self.health, token=self.token, metrics=self.metrics,
             poll_seconds=max(1.0, min(5.0, interval)),
+            hosts=_own_names(self.config.host),
         )  # fmt: skip
         settings = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
@@ -252,6 +253,13 @@ def _bind(host: str, port: int) -> socket.socket:
             f"--port: cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
         ) from None
     return found
+
+
+def _own_names(host: str) -> frozenset[str] | None:
+    """The names of a server that listens on this machine alone; None for one that listens to a network."""
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        return None
+    return frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def _printable(host: str) -> str:

@@ -1,6 +1,6 @@
 """TEST FIXTURE: serves the console's static files beside invented documents. Never part of the package.
 
-The policy is stricter than the evaluator's (no inline styles in markup either), so that what passes here passes there.
+The policy is the evaluator's, so that what passes here passes there.
 Run it to look at the pages by hand: `python tests/browser/fixture_server.py 8799`.
 """
 

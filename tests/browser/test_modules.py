@@ -119,17 +119,58 @@ def test_axis_marks_are_round(
     assert call("charts/scales", "niceTicks", low, high, count) == ticks
 
 
-def test_gaps_are_runs_without_values_and_those_that_the_server_names(call: Callable[..., Any]) -> None:
+def test_only_the_server_knows_where_nothing_was_reported(call: Callable[..., Any]) -> None:
     times = [60 * k for k in range(10)]
     values = [1, 1, None, None, 1, 1, 1, 1, 1, 1]
-    assert call("charts/gaps", "findGaps", times, values, 0, 540, []) == [{"from": 90, "to": 210}]
+    assert call("charts/gaps", "findGaps", times, values, 0, 900, []) == []
     named = [{"from": 100, "to": 200, "text": "restart"}]
     assert call("charts/gaps", "findGaps", times, values, 0, 540, named) == named
-    assert call("charts/gaps", "findGaps", times, values, 0, 900, []) == [
-        {"from": 90, "to": 210},
-        {"from": 570, "to": 900},
+    assert call("charts/gaps", "absence", 180, named) == "no data"
+    assert call("charts/gaps", "absence", 240, named) == "too few rows"
+
+
+def test_a_point_without_a_value_outside_of_a_gap_had_too_few_rows(call: Callable[..., Any]) -> None:
+    times = [60 * k for k in range(6)]
+    values = [None, 1, None, None, 1, 1]
+    assert call("charts/gaps", "findThin", times, values, []) == [
+        {"from": 0, "to": 60},
+        {"from": 60, "to": 240},
     ]
-    assert call("charts/gaps", "findGaps", [], [], 0, 900, []) == []
+    gap = [{"from": 60, "to": 180}]
+    assert call("charts/gaps", "findThin", times, values, gap) == [{"from": 0, "to": 60}]
+    assert call("charts/gaps", "findThin", [], [], []) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (2140, f"2,140{NBSP}/s"),
+        (7.12, f"7.1{NBSP}/s"),
+        (0.5, f"30{NBSP}/min"),
+        (0.0113, f"41{NBSP}/h"),
+        (0, "0"),
+    ],
+)
+def test_a_rate_is_told_in_the_unit_that_reads_well(call: Callable[..., Any], rate: float, text: str) -> None:
+    assert call("format", "requestRate", rate) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "least", "text"),
+    [
+        (123456, 3, 0, "123,000"),
+        (0.0213, 2, 0.001, "0.021"),
+        (12.347, 2, 0.001, "12"),
+        (2e-4, 2, 0.001, "under 0.001"),
+        (2e-4, 3, 0, "0.0002"),
+        (0, 2, 0.001, "0"),
+        (None, 3, 0, "–"),
+    ],
+)
+def test_a_measure_has_three_figures_at_most(
+    call: Callable[..., Any], value: float, digits: int, least: float, text: str
+) -> None:
+    assert call("format", "figure", value, digits, least) == text
 
 
 def test_a_gap_that_the_server_names_is_none_where_a_chart_has_values(call: Callable[..., Any]) -> None:

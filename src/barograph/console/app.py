@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from barograph.clock import Clock, iso, parse_time
 from barograph.console import pages
 from barograph.console.state import RANGES, Span, State
 from barograph.ledger import CHANGE, Event
@@ -26,8 +28,9 @@ from barograph.ledger import CHANGE, Event
 log = logging.getLogger("barograph")
 
 MOST_BODY = 64 << 10
+AHEAD = 60.0  # seconds that the asker's clock may be ahead
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = (
@@ -57,8 +60,11 @@ def create(
     token: str,
     metrics: Callable[[], bytes],
     poll_seconds: float = 5.0,
+    hosts: frozenset[str] | None = None,
 ) -> ASGIApp:
-    """The ASGI application. `now` is the evaluator's clock; `poll_seconds` is how often a page asks again."""
+    """The ASGI application. `now` is the evaluator's clock; `poll_seconds` is how often a page asks again; `hosts` are the
+    names by which it may be asked for (any, if left out)."""
+    speed = _speed(now)
 
     def document(make: Callable[[Request, Span], dict[str, Any]]) -> Answer:
         async def answer(request: Request) -> Response:
@@ -69,7 +75,14 @@ def create(
                 raise HTTPException(
                     404, f"{error.args[0]!r} is not known here; GET /api/fleet lists what is"
                 ) from None
-            return _json(request, {**found, "poll_seconds": poll_seconds})
+            judged = health.last_success
+            every = {
+                "incidents": await asyncio.to_thread(pages.pages_firing, state),
+                "updated": None if judged is None else iso(int(judged)),
+                "speed": speed,
+                "poll_seconds": poll_seconds,
+            }
+            return _json(request, {**every, **found})
 
         return answer
 
@@ -83,7 +96,7 @@ def create(
         if not isinstance(label, str) or not 0 < len(label) <= 200:
             raise HTTPException(422, f"label: {label!r}; give a text of 1 to 200 characters")
         model = body.get("model")
-        if model is not None and model not in state.models():
+        if model is not None and (not isinstance(model, str) or model not in state.models()):
             raise HTTPException(
                 422, f"model: {model!r} is not known here; leave it out for an event of all models"
             )
@@ -110,17 +123,14 @@ def create(
         Route("/api/fleet", document(lambda _, s: pages.fleet(state, s))),
         Route(
             "/api/models/{name}",
-            document(lambda r, s: pages.model(state, r.path_params["name"], s, _version(r))),
+            document(lambda r, s: pages.model(state, _name(r, "name"), s, _version(r))),
         ),
         Route(
             "/api/models/{name}/columns/{column}",
-            document(
-                lambda r, s: pages.column(
-                    state, r.path_params["name"], r.path_params["column"], s, _version(r)
-                )
-            ),
+            document(lambda r, s: pages.column(state, _name(r, "name"), _name(r, "column"), s, _version(r))),
         ),
         Route("/api/incidents", document(lambda _, s: pages.incidents(state, s))),
+        Route("/api/names", document(lambda _, s: pages.names(state, s))),
         Route("/api/events", event, methods=["POST"]),
         Route("/api/openapi.json", _openapi),
         Route("/-/healthy", healthy),
@@ -133,16 +143,31 @@ def create(
         ),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
-    return _Secured(app)
+    return _Secured(_Whole(app), hosts)
+
+
+def _host(scope: Scope) -> str:
+    """The name that was asked for, without its port."""
+    named: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
+    return named.partition("]")[0] + "]" if named.startswith("[") else named.partition(":")[0]
 
 
 class _Secured:
-    """Adds the headers that keep a page to itself to every answer."""
+    """Adds the headers that keep a page to itself to every answer, and answers to no name but its own.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    A page of another site can make its name mean this machine; `hosts` are the names and addresses that are ours, None is
+    any (a server that listens for the whole network stands behind a proxy of its own).
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
+        self._app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._hosts is not None and _host(scope) not in self._hosts:
+            refusal = Response("this server answers to its own address only\n", status_code=421)
+            await refusal(scope, receive, send)
+            return
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
@@ -151,11 +176,54 @@ class _Secured:
         await self._app(scope, receive, guarded if scope["type"] == "http" else send)
 
 
+class _Whole:
+    """Keeps names in one piece: a slash that is encoded in a path is part of a name, not a border between two."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path")
+        if raw is not None and raw.startswith((b"/models/", b"/api/models/")):
+            parts = (unquote(part) for part in raw.decode("latin-1").split("/"))
+            path = "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+            scope = {**scope, "path": path, "kept_whole": True}
+        await self._app(scope, receive, send)
+
+
+def _name(request: Request, part: str) -> str:
+    """A name in the path as it was given."""
+    text: str = request.path_params[part]
+    return unquote(text) if request.scope.get("kept_whole") else text
+
+
+def _speed(now: Callable[[], float]) -> float:
+    """Seconds of the evaluator's clock in one of the wall's."""
+    owner = getattr(now, "__self__", None)
+    return owner.speed if isinstance(owner, Clock) else 1.0
+
+
 def _span(request: Request, now: float) -> Span:
     name = request.query_params.get("range", "24h")
     if name not in RANGES:
         raise HTTPException(422, f"range: {name!r} is not one of {', '.join(RANGES)}")
-    return Span(name, now)
+    text = request.query_params.get("to")
+    return Span(name, now, None if not text else _to(text, now))
+
+
+def _to(text: str, now: float) -> float:
+    remedy = "give a time such as 2026-11-20T09:00:00Z, or leave it out for now"
+    try:
+        moment = parse_time(text)
+    except (ValueError, OverflowError):
+        raise HTTPException(422, f"to: {text[:60]!r} is no time with a zone; {remedy}") from None
+    if moment > now + AHEAD:
+        raise HTTPException(
+            422, f"to: {text!r} lies ahead of the clock, which shows {iso(int(now))}; {remedy}"
+        )
+    if moment < RANGES["30d"]:
+        raise HTTPException(422, f"to: {text!r} lies before 1970-01-31; {remedy}")
+    return moment
 
 
 def _json(request: Request, document: dict[str, Any]) -> Response:
@@ -185,7 +253,7 @@ async def _body(request: Request) -> dict[str, Any]:
         chunks.append(chunk)
     try:
         body = json.loads(b"".join(chunks))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is no JSON ({error})") from None
     if not isinstance(body, dict):
         raise HTTPException(422, "the body must be a JSON object")
@@ -219,6 +287,12 @@ def openapi() -> dict[str, Any]:
         "in": "query",
         "schema": {"type": "string", "enum": list(RANGES), "default": "24h"},
     }
+    to = {
+        "name": "to",
+        "in": "query",
+        "schema": {"type": "string", "format": "date-time"},
+        "description": "the end of the window, with its zone; the evaluator's clock, if left out",
+    }
     version = {
         "name": "version",
         "in": "query",
@@ -234,6 +308,7 @@ def openapi() -> dict[str, Any]:
             "200": {"description": "found"},
             "304": {"description": "as when last asked (ETag)"},
             "404": {"description": "not known"},
+            "422": {"description": "a range or a time that cannot be read"},
         }
         return {"get": {"summary": summary, "parameters": list(parameters), "responses": found}}
 
@@ -259,14 +334,15 @@ def openapi() -> dict[str, Any]:
         "info": {"title": "barograph", "version": __version__},
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "paths": {
-            "/api/fleet": read("Every model in a row, the most urgent first", span),
+            "/api/fleet": read("Every model in a row, the most urgent first", span, to),
             "/api/models/{name}": read(
-                "A model: service, output, outcomes, causes", part("name"), span, version
+                "A model: service, output, outcomes, causes", part("name"), span, to, version
             ),
             "/api/models/{name}/columns/{column}": read(
-                "A column, live against reference", part("name"), part("column"), span, version
+                "A column, live against reference", part("name"), part("column"), span, to, version
             ),
-            "/api/incidents": read("Open incidents, and those of the last 30 days"),
+            "/api/incidents": read("Open incidents, and those of the last 30 days", to),
+            "/api/names": read("Every model with its columns, by name"),
             "/api/events": write,
         },
     }

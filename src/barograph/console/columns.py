@@ -20,7 +20,10 @@ from barograph.quality import faults
 CELLS_OF_MINI, CELLS_OF_CHART = 26, 72
 TOP_CATEGORIES = 14
 QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+MOST_WHOLE = 28  # whole numbers, such as hours or weekdays, that get a cell each
 _RATIO_OF_LOG = 100.0
+_NOTHING = 1e-9  # of the largest magnitude: the edge beside an isolated zero is a number that differs from zero in name only
+_NOTES = {"linear": "", "log": ", log scale", "symlog": ", log scale on both sides of zero"}
 
 
 class Column:
@@ -33,7 +36,9 @@ class Column:
         self.role = view.known.reference.bins.roles[name]
         self.bins = view.known.reference.bins.columns[name]
         self.reference: ColumnReference = view.known.calibration.columns.references[name]
-        self.start = min((a.since for a in self.alerts), default=float(view.span.start))
+        self.began = min((a.since for a in self.alerts), default=None)
+        past = self.began is None or self.began >= view.span.end
+        self.start = float(view.span.start) if past or self.began is None else self.began
         found = _totals(view, self.start)
         where = view.known.reference.bins.slice(name)
         self.counts, self.sums = found.counts[where], found.sums[where]
@@ -41,7 +46,7 @@ class Column:
     @property
     def since(self) -> str | None:
         """When the first of its alerts began."""
-        return iso(self.start) if self.alerts else None
+        return None if self.began is None else iso(self.began)
 
     @property
     def status(self) -> str:
@@ -87,7 +92,7 @@ def recent(view: View, seconds: float) -> History:
     """Judged windows that end within the last `seconds`."""
     assert view.known is not None and view.bins is not None
     counted = Counted(view.version.model, view.version.version, view.bins)
-    end = view.span.now
+    end = view.span.until
     return view.state.ledger.history(counted, end - seconds, end, len(view.known.reference.bins.columns))
 
 
@@ -132,13 +137,38 @@ def distribution(column: Column, cells: int = CELLS_OF_CHART) -> dict[str, Any]:
     live, reference = column.counts, column.reference.counts
     if isinstance(column.bins, CategoryBins):
         return _bars(column.bins, reference, live)
-    edges, log = _axis(column.bins, reference, live, cells)
-    shares = [_resampled(column.bins, counts, edges) for counts in (reference, live)]
+    found = _whole(column)
+    if found is None:
+        edges, scale = _axis(column.bins, reference, live, cells)
+        shares = [_resampled(column.bins, counts, edges) for counts in (reference, live)]
+    else:
+        edges, shares, scale = *found, "linear"
     return {
-        "kind": "numeric", "scale": "log" if log else "linear", "edges": listed(edges, 8), "labels": None,
-        "reference": listed(shares[0], 4), "live": listed(shares[1], 4),
-        "note": "Share of values, log scale" if log else "Share of values",
+        "kind": "numeric", "scale": scale, "edges": listed(edges, 8), "labels": None,
+        "reference": listed(shares[0], 4), "live": listed(shares[1], 4), "note": f"Share of values{_NOTES[scale]}",
     }  # fmt: skip
+
+
+def _whole(column: Column) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """Edges around each whole number and shares of them, where both sides hold few and nothing else."""
+    pairs = ((column.reference.counts, column.reference.sums), (column.counts, column.sums))
+    sides = []
+    for counts, sums in pairs:
+        if sums is None:
+            return None
+        held = counts[: column.bins.values]
+        with np.errstate(over="ignore"):
+            values = sums[: column.bins.values][held > 0] / held[held > 0]
+        near = np.round(values)
+        if not np.all(np.abs(values - near) <= 1e-9 * np.maximum(np.abs(near), 1)):
+            return None
+        sides.append((near, held[held > 0]))
+    every = np.concatenate([values for values, _ in sides])
+    if not len(every) or not np.ptp(every) < MOST_WHOLE:
+        return None
+    edges = np.arange(every.min(), every.max() + 2) - 0.5
+    shares = [np.histogram(values, edges, weights=n)[0] / max(n.sum(), 1) for values, n in sides]
+    return edges, shares
 
 
 def _bars(bins: CategoryBins, reference: np.ndarray, live: np.ndarray) -> dict[str, Any]:
@@ -160,20 +190,49 @@ def _bars(bins: CategoryBins, reference: np.ndarray, live: np.ndarray) -> dict[s
     }  # fmt: skip
 
 
-def _axis(bins: NumericBins, reference: np.ndarray, live: np.ndarray, cells: int) -> tuple[np.ndarray, bool]:
-    """Edges of a chart that shows all but the outermost half per cent of both, and whether they are spaced by logarithm."""
+def _axis(bins: NumericBins, reference: np.ndarray, live: np.ndarray, cells: int) -> tuple[np.ndarray, str]:
+    """Edges of a chart that shows all but the outermost half per cent of both, and how they are spaced."""
     ends = np.array([0.005, 0.995])
-    low, high = np.nanmin(quantile(bins, reference, ends)), np.nanmax(quantile(bins, reference, ends))
+    usual = quantile(bins, reference, ends)
+    low, high = float(usual[0]), float(usual[1])
     if live[: bins.values].sum():
         spread = quantile(bins, live, ends)
-        low, high = min(low, spread[0]), max(high, spread[1])
+        low, high = float(np.fmin(low, spread[0])), float(np.fmax(high, spread[1]))
     if not np.isfinite(low) or not np.isfinite(high):
         low, high = 0.0, 1.0
+    low, high = _zeroed(low, high)
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    if low > 0 and high > low * _RATIO_OF_LOG:
-        return np.geomspace(low, high, cells + 1), True
-    return np.linspace(low, high, cells + 1), False
+    scale = _scale(low, high, usual)
+    if scale == "log":
+        return np.geomspace(low, high, cells + 1), scale
+    if scale == "symlog":
+        knee = max(_knee(bins, reference), _NOTHING * (high - low))
+        return knee * np.sinh(np.linspace(np.arcsinh(low / knee), np.arcsinh(high / knee), cells + 1)), scale
+    return np.linspace(low, high, cells + 1), scale
+
+
+def _zeroed(low: float, high: float) -> tuple[float, float]:
+    """What differs from zero by next to nothing as zero."""
+    nothing = _NOTHING * max(abs(low), abs(high))
+    return (0.0 if abs(low) < nothing else low), (0.0 if abs(high) < nothing else high)
+
+
+def _scale(low: float, high: float, usual: np.ndarray) -> str:
+    """The scale that keeps the reference, from usual[0] to usual[-1], from becoming a needle between `low` and `high`."""
+    if low > 0:
+        return "log" if high > low * _RATIO_OF_LOG else "linear"
+    width = float(usual[-1] - usual[0])
+    return "symlog" if np.isfinite(width) and high - low > _RATIO_OF_LOG * max(width, 0.0) else "linear"
+
+
+def _knee(bins: NumericBins, reference: np.ndarray) -> float:
+    """Where a symmetric log axis turns linear: about the reference's median, at least a tenth of its middle half."""
+    low, middle, high = quantile(bins, reference, np.array([0.25, 0.5, 0.75]))
+    spread, size = float(high - low), abs(float(middle))
+    if spread > _NOTHING * max(abs(low), abs(high)):
+        return float(np.clip(size, spread / 10, spread))
+    return size
 
 
 def _resampled(bins: NumericBins, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -333,7 +392,7 @@ def values(column: Column) -> dict[str, Any]:
     """A column over time: quantiles of a number, shares of categories."""
     view = column.view
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
-    starts, counts, sums = view.column_over_time(column.name, step)
+    ends, counts, sums = view.column_over_time(column.name, step)
     n = counts.sum(axis=1)
     if isinstance(column.bins, CategoryBins):
         labels = column.bins.labels()
@@ -341,19 +400,16 @@ def values(column: Column) -> dict[str, Any]:
         lines = [
             line(labels[k], np.where(n >= 10, counts[:, k] / np.maximum(n, 1), np.nan)) for k in top.tolist()
         ]
-        return panel("values", "Shares over time", "share", starts, series=lines, n=n.tolist())
+        return panel("values", "Shares over time", "share", ends, series=lines, n=n.tolist())
     q = response_quantiles(column.bins, counts, sums, (0.1, 0.5, 0.9), minimum=5)
     usual = quantile(column.bins, column.reference.counts, np.array([0.1, 0.5, 0.9]), column.reference.sums)
-    ends = (
-        [float(v) for v in (np.nanmin(q), np.nanmax(q), usual[0], usual[2]) if np.isfinite(v)]
-        if np.isfinite(q).any()
-        else []
-    )
-    log = bool(ends) and min(ends) > 0 and max(ends) > min(ends) * _RATIO_OF_LOG
+    reach = np.concatenate([q[:, [0, 2]].ravel(), usual[[0, 2]]])
+    reach = reach[np.isfinite(reach)]
+    low, high = _zeroed(float(reach.min()), float(reach.max())) if np.isfinite(q).any() else (0.0, 0.0)
     return panel(
-        "values", "Values over time", "", starts, series=[line("median", q[:, 1], "live")],
+        "values", "Values over time", "", ends, series=[line("median", q[:, 1], "live")],
         bands=[{"name": "p10–p90", "lo": listed(q[:, 0]), "hi": listed(q[:, 2])}], n=n.tolist(),
-        scale="log" if log else "linear", zero=False, text="p10 to p90 and median",
+        scale=_scale(low, high, usual) if high > low else "linear", zero=False, text="p10 to p90 and median",
         reference={"lo": plain(usual[0]), "mid": plain(usual[1]), "hi": plain(usual[2])},
     )  # fmt: skip
 
@@ -370,7 +426,7 @@ _SAY = {
 def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
     """Each signal of the column in its judged windows, against its threshold; the last verdict may lie before the span."""
     limits = column.view.state.config.model(column.view.version.model).limits
-    shown = history.starts >= column.view.span.start
+    shown = history.ends > column.view.span.start
     found = []
     for signal, value in history.values.items():
         y, threshold = value[:, i], history.thresholds[signal][:, i]
@@ -394,7 +450,7 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
                     f"signal-{signal}",
                     title,
                     unit,
-                    history.starts[shown],
+                    history.ends[shown],
                     value=plain(y[last], 3),
                     series=lines,
                 ),

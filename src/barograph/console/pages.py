@@ -7,9 +7,10 @@ import numpy as np
 
 from barograph import naming, sentences
 from barograph.alert import FIRING, Alert, Incident, firing, group_status, status
+from barograph.checks import Counters
 from barograph.clock import iso
 from barograph.console import columns, panels
-from barograph.console.state import HOUR, Span, State, View, listed, plain, tidy
+from barograph.console.state import HOUR, Span, State, View, begins, listed, plain, tidy
 from barograph.naming import ACT, LEARNING, NO_DATA, OK, PREDICTION, WATCH
 from barograph.output import positive_share, response_quantiles
 from barograph.traffic import duration_quantiles
@@ -21,23 +22,43 @@ _ORDER = {ACT: 0, WATCH: 1, NO_DATA: 2, LEARNING: 3, OK: 4}
 
 def fleet(state: State, span: Span) -> dict[str, Any]:
     """Every model in a row, the most urgent first."""
-    rows = [_fleet_row(state.view(name, span)) for name in state.models()]
+    counters = Counters(state.tiles, span.now)
+    rows = [_fleet_row(state.choose(versions, span, counters)) for versions in state.models().values()]
     rows.sort(key=lambda r: (_ORDER[r["status"]], -r["predictions"], r["name"]))
     statuses = [r["status"] for r in rows]
     worst = min(statuses, key=_ORDER.__getitem__, default=NO_DATA)
     document = {
         "now": iso(int(span.now)),
         "range": span.to_json(),
-        "updated": iso(int(span.now)),
         "status": worst,
         "headline": sentences.fleet(statuses),
         "lede": _fleet_lede(rows),
-        "incidents": sum(i.open and i.severity == "page" for i in state.ledger.incidents(since=9e18)),
+        "incidents": pages_firing(state),
         "models": rows,
         "events": events(state, span, None),
         "targets": targets(state),
     }
     return tidy(document)  # type: ignore[no-any-return]
+
+
+def pages_firing(state: State) -> int:
+    """How many incidents that page are open now, over all models."""
+    return sum(i.open and i.severity == "page" for i in state.ledger.incidents(since=9e18))
+
+
+def names(state: State, span: Span) -> dict[str, Any]:
+    """Every model with its columns by name, for the find box."""
+    found = []
+    for name in sorted(state.models()):
+        known = state.view(name, span).known
+        found.append({"name": name, "columns": [] if known is None else list(known.reference.bins.columns)})
+    return {"now": iso(int(span.now)), "models": found}
+
+
+def _of(view: View) -> list[Alert]:
+    """Alerts of this version, and those of the model as a whole."""
+    found = view.state.ledger.alerts(view.version.model)
+    return [a for a in found if a.condition.version in ("", view.version.version)]
 
 
 def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
@@ -56,7 +77,7 @@ def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _fleet_row(view: View) -> dict[str, Any]:
-    alerts = view.state.ledger.alerts(view.version.model)
+    alerts = _of(view)
     state, reason, since = _status(view, alerts)
     config = view.state.config.model(view.version.model)
     end, start = view.span.end, view.span.start
@@ -113,7 +134,7 @@ def _status(view: View, alerts: Sequence[Alert]) -> tuple[str, str, str | None]:
 
 def _silence(view: View) -> str | None:
     """Why nothing is known: no prediction for hours, and what the targets say."""
-    if view.counter(naming.PREDICTIONS, view.span.end - SILENT, view.span.end + 60):
+    if view.counter(naming.PREDICTIONS, view.span.now - SILENT, view.span.now + 60):
         return None
     failing = [s for s in view.state.statuses() if s.up is False]
     why = f": {failing[0].error}" if failing else ""
@@ -150,15 +171,15 @@ def _key_output(view: View) -> dict[str, Any]:
 def _spark(view: View, state: str) -> dict[str, Any]:
     step = max(60, (view.span.end - view.span.start) // SPARK_POINTS, view.tiles.finest(view.span.start))
     step = max(step, view.span.step(step, view.rate))
-    y, starts = _key_series(view, step)
+    y, ends = _key_series(view, step)
     low, high = panels.usual_positives(view)
     usual = None if low is None or high is None else [plain(low, 3), plain(high, 3)]
     incidents = view.state.ledger.incidents(model=view.version.model, since=view.span.start)
     return {
-        "t": [int(t) for t in starts],
+        "t": [int(t) for t in ends],
         "y": listed(y, 4),
         "usual": usual,
-        "ribbon": _ribbon(starts, step, incidents, y),
+        "ribbon": _ribbon(ends, step, incidents, y),
     }
 
 
@@ -168,24 +189,20 @@ def _key_series(view: View, step: int) -> tuple[np.ndarray, np.ndarray]:
         reference = view.known.reference
         name = next((n for n in (PREDICTION, naming.SCORE) if n in reference.bins.columns), None)
         if name is not None:
-            starts, counts, sums = view.column_over_time(name, step)
+            ends, counts, sums = view.column_over_time(name, step)
             bins = reference.bins.columns[name]
             if reference.task == "binary" and name == PREDICTION and bins.kind == "numeric":
-                return positive_share(bins, counts, minimum=10), starts  # type: ignore[arg-type]
+                return positive_share(bins, counts, minimum=10), ends  # type: ignore[arg-type]
             if bins.kind == "numeric":
-                return response_quantiles(bins, counts, sums, (0.5,), minimum=10)[:, 0], starts  # type: ignore[arg-type]
-    starts, counts, _ = view.over_time(naming.PREDICTIONS, step)
-    rate = counts[:, 0] / step
-    rate[starts < view.version.first // step * step] = np.nan
-    return rate, starts
+                return response_quantiles(bins, counts, sums, (0.5,), minimum=10)[:, 0], ends  # type: ignore[arg-type]
+    ends, rate = view.rate_over_time(step)
+    return rate, ends
 
 
-def _ribbon(starts: np.ndarray, step: int, incidents: Sequence[Incident], y: np.ndarray) -> list[str]:
+def _ribbon(ends: np.ndarray, step: int, incidents: Sequence[Incident], y: np.ndarray) -> list[str]:
     found = []
-    for start, value in zip(starts.tolist(), y.tolist(), strict=True):
-        here = {
-            i.severity for i in incidents if i.since < start + step and (i.until is None or i.until > start)
-        }
+    for start, end, value in zip(begins(ends, step).tolist(), ends.tolist(), y.tolist(), strict=True):
+        here = {i.severity for i in incidents if i.since < end and (i.until is None or i.until > start)}
         found.append(ACT if "page" in here else WATCH if here else NO_DATA if np.isnan(value) else OK)
     return found
 
@@ -193,7 +210,7 @@ def _ribbon(starts: np.ndarray, step: int, incidents: Sequence[Incident], y: np.
 def model(state: State, name: str, span: Span, version: str | None = None) -> dict[str, Any]:
     """A model: service, output, outcomes, causes, in this order."""
     view = state.view(name, span, version)
-    alerts = [a for a in state.ledger.alerts(name) if a.condition.version == view.version.version]
+    alerts = _of(view)
     status_, reason, since = _status(view, alerts)
     learning = None if view.known is None else view.known.calibration.learning
     headline, _ = sentences.model(name, status_, alerts, learning, reason)
@@ -292,7 +309,7 @@ def column(
 ) -> dict[str, Any]:
     """A column of a model."""
     view = state.view(name, span, version)
-    alerts = [a for a in state.ledger.alerts(name) if a.condition.version == view.version.version]
+    alerts = _of(view)
     document = {
         **columns.page(view, column_name, alerts),
         "now": iso(int(span.now)),
@@ -305,14 +322,16 @@ def column(
 
 def incidents(state: State, span: Span) -> dict[str, Any]:
     """Open incidents, and those that ended within 30 days, each with its alerts."""
-    since = span.now - 30 * 86_400
+    since = span.until - 30 * 86_400
     found = []
     for incident in state.ledger.incidents(since=since):
+        if incident.since > span.until:
+            continue
         mine = [a for a in state.ledger.alerts(incident.model, since=since) if _belongs(a, incident)]
         found.append(
             {**_incident(incident), "alerts": [_alert(a) for a in sorted(mine, key=lambda a: a.urgency)]}
         )
-    return tidy({"now": iso(int(span.now)), "incidents": found})  # type: ignore[no-any-return]
+    return tidy({"now": iso(int(span.now)), "range": span.to_json(), "incidents": found})  # type: ignore[no-any-return]
 
 
 def _belongs(alert: Alert, incident: Incident) -> bool:
@@ -348,9 +367,11 @@ def events(state: State, span: Span, name: str | None) -> list[dict[str, Any]]:
             "t": iso(e.moment), "until": None if e.until is None else iso(e.until), "kind": e.kind, "model": e.model,
             "label": e.label, "status": None,
         }
-        for e in state.ledger.events(span.start, span.now, name)
+        for e in state.ledger.events(span.start, span.until, name)
     ]  # fmt: skip
     for i in state.ledger.incidents(model=name, since=span.start):
+        if i.since > span.until:
+            continue
         label = i.headline if name else i.model
         until = None if i.until is None else iso(i.until)
         level = ACT if i.severity == "page" else WATCH

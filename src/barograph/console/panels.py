@@ -8,7 +8,7 @@ import numpy as np
 from barograph import naming, sentences
 from barograph.bins import CategoryBins, NumericBins
 from barograph.calibrate import pool
-from barograph.console.state import HOUR, MINUTE, ROWS_A_POINT, View, listed, plain
+from barograph.console.state import HOUR, MINUTE, ROWS_A_POINT, View, begins, listed, plain
 from barograph.naming import PREDICTION, SCORE
 from barograph.output import class_shares, empty_share, positive_share, response_quantiles
 from barograph.traffic import duration_quantiles, shares, usual
@@ -19,7 +19,7 @@ TRAFFIC_ROWS = 6  # a count needs fewer rows a point than a share
 
 
 def panel(id: str, name: str, unit: str, t: Sequence[int] | np.ndarray, **rest: Any) -> Panel:
-    """A panel with what it does not say left at its defaults. `t` in epoch seconds, shares in 0..1, durations in seconds."""
+    """A panel with what it does not say left at its defaults. `t`: the end of each step, epoch seconds; durations in seconds."""
     return {
         "id": id, "name": name, "unit": unit, "value": None, "text": "", "status": "ok", "t": [int(x) for x in t],
         "series": [], "bands": [], "usual": None, "limits": None, "n": None, "scale": "linear", "zero": True, "note": None,
@@ -38,18 +38,16 @@ def line(name: str, y: np.ndarray, role: str = "main") -> dict[str, Any]:
 def traffic(view: View) -> Panel:
     """How many predictions, beside what is usual for the hour of the week; by the second, minute or hour as suits the model."""
     step = view.span.step(view.tiles.finest(view.span.start), view.rate * TRAFFIC_ROWS)
-    starts, counts, _ = view.over_time(naming.PREDICTIONS, step)
+    ends, rate = view.rate_over_time(step)
     unit, factor = per(view.rate)
-    rate = counts[:, 0] / step * factor
-    rate[starts < view.version.first // step * step] = np.nan
-    band = _usual_rate(view, starts)
+    band = _usual_rate(view, begins(ends, step))
     text = "usual for this hour not known yet"
     if band is not None and np.isfinite(band[0][-1]):
         low, high = (sentences.number(float(side[-1]) * factor) for side in band)
         text = f"usual {low}–{high} at this hour"
     return panel(
-        "traffic", "Traffic", f"requests/{unit}", starts, value=plain(rate_now(view) * factor, 3), text=text,
-        series=[line("Requests", rate)],
+        "traffic", "Traffic", f"requests/{unit}", ends, value=plain(rate_now(view) * factor, 3), text=text,
+        series=[line("Requests", rate * factor)],
         usual=None if band is None else {"lo": listed(band[0] * factor), "hi": listed(band[1] * factor)},
     )  # fmt: skip
 
@@ -82,11 +80,11 @@ def _usual_rate(view: View, at: np.ndarray) -> tuple[np.ndarray, np.ndarray] | N
 def latency(view: View) -> Panel:
     """How long a prediction takes."""
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
-    starts, counts, _ = view.over_time(naming.DURATION, step, stage=naming.TOTAL)
+    ends, counts, _ = view.over_time(naming.DURATION, step, stage=naming.TOTAL)
     found = (
         duration_quantiles(counts, np.array([0.5, 0.95]))
         if counts.shape[1] > 1
-        else np.full((len(starts), 2), np.nan)
+        else np.full((len(ends), 2), np.nan)
     )
     whole = (
         duration_quantiles(counts.sum(axis=0), np.array([0.5, 0.95]))
@@ -98,7 +96,7 @@ def latency(view: View) -> Panel:
     if limit is not None:
         text += f", act above {sentences.duration(limit)} (set by owner)"
     return panel(
-        "latency", "Latency p95", "seconds", starts, value=plain(whole[1]), text=text,
+        "latency", "Latency p95", "seconds", ends, value=plain(whole[1]), text=text,
         series=[line("p95", found[:, 1])], n=counts.sum(axis=1).tolist(), limits=_limits(limit),
     )  # fmt: skip
 
@@ -106,13 +104,13 @@ def latency(view: View) -> Panel:
 def errors(view: View) -> Panel:
     """What share of predictions fails."""
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
-    starts, failed, _ = view.over_time(naming.ERRORS, step)
+    ends, failed, _ = view.over_time(naming.ERRORS, step)
     _, rows, _ = view.over_time(naming.PREDICTIONS, step)
     calls = rows[:, 0] + failed[:, 0]
     limit = view.state.config.model(view.version.model).limits.get("errors", 0.05)
     value = failed.sum() / calls.sum() if calls.sum() else None
     return panel(
-        "errors", "Errors", "share", starts, value=plain(value), text=f"act above {sentences.share(limit)}",
+        "errors", "Errors", "share", ends, value=plain(value), text=f"act above {sentences.share(limit)}",
         series=[line("Errors", shares(failed[:, 0], calls))], n=calls.tolist(), limits=_limits(limit),
     )  # fmt: skip
 
@@ -122,9 +120,9 @@ def stages(view: View) -> Panel:
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
     names = sorted({s.label("stage") or "" for s in view.series(naming.DURATION)} - {naming.TOTAL})
     found = []
-    starts = np.arange(*view.span.grid(step), step)
+    ends = view.span.ends(step)
     for stage in names:
-        starts, counts, sums = view.over_time(naming.DURATION, step, stage=stage)
+        ends, counts, sums = view.over_time(naming.DURATION, step, stage=stage)
         if counts.sum():
             n = counts.sum(axis=1)
             found.append(
@@ -133,7 +131,7 @@ def stages(view: View) -> Panel:
     found = sorted(found, reverse=True)[:MOST_CLASSES]
     text = f"mean, slowest: {found[0][1]}" if found else "no stage timed"
     return panel(
-        "stages", "Time by stage", "seconds", starts, value=plain(found[0][0]) if found else None, text=text,
+        "stages", "Time by stage", "seconds", ends, value=plain(found[0][0]) if found else None, text=text,
         series=[line(stage, y) for _, stage, y in found],
     )  # fmt: skip
 
@@ -147,23 +145,23 @@ def answers(view: View) -> Panel | None:
         return None
     bins = view.known.reference.bins.columns[PREDICTION]
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
-    starts, counts, sums = view.column_over_time(PREDICTION, step)
+    ends, counts, sums = view.column_over_time(PREDICTION, step)
     n = counts.sum(axis=1)
     if isinstance(bins, CategoryBins):
         classes = class_shares(bins, counts)
         lines = [line(label, y) for label, y in list(classes.items())[:MOST_CLASSES]]
-        return panel("answers", "Answers by class", "share", starts, series=lines, n=n.tolist())
+        return panel("answers", "Answers by class", "share", ends, series=lines, n=n.tolist())
     if view.known.reference.task == "binary":
-        return _positives(view, bins, starts, counts)
+        return _positives(view, bins, ends, counts)
     quantiles = response_quantiles(bins, counts, sums, (0.05, 0.5, 0.95), minimum=5)
     whole = response_quantiles(bins, counts.sum(axis=0), sums.sum(axis=0), (0.05, 0.5, 0.95), minimum=5)
     return panel(
-        "answers", "Answers, spread", "", starts, value=plain(whole[1]), series=[line("median", quantiles[:, 1], "live")],
+        "answers", "Answers, spread", "", ends, value=plain(whole[1]), series=[line("median", quantiles[:, 1], "live")],
         bands=[{"name": "p5–p95", "lo": listed(quantiles[:, 0]), "hi": listed(quantiles[:, 2])}], n=n.tolist(), zero=False,
     )  # fmt: skip
 
 
-def _positives(view: View, bins: NumericBins, starts: np.ndarray, counts: np.ndarray) -> Panel:
+def _positives(view: View, bins: NumericBins, ends: np.ndarray, counts: np.ndarray) -> Panel:
     low, high = usual_positives(view)
     share = positive_share(bins, counts, minimum=10)
     now = last_share(view)
@@ -172,9 +170,9 @@ def _positives(view: View, bins: NumericBins, starts: np.ndarray, counts: np.nda
         if low is not None and high is not None
         else "of answers"
     )
-    band = {"lo": [plain(low)] * len(starts), "hi": [plain(high)] * len(starts)} if low is not None else None
+    band = {"lo": [plain(low)] * len(ends), "hi": [plain(high)] * len(ends)} if low is not None else None
     return panel(
-        "answers", "Positive answers", "share", starts, value=plain(now), text=text,
+        "answers", "Positive answers", "share", ends, value=plain(now), text=text,
         series=[line("Positive", share)], usual=band, n=counts.sum(axis=1).tolist(),
     )  # fmt: skip
 
@@ -216,13 +214,13 @@ def scores(view: View) -> Panel | None:
     bins = view.known.reference.bins.columns[SCORE]
     assert isinstance(bins, NumericBins)
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
-    starts, counts, sums = view.column_over_time(SCORE, step)
+    ends, counts, sums = view.column_over_time(SCORE, step)
     q = response_quantiles(bins, counts, sums, (0.05, 0.25, 0.5, 0.75, 0.95), minimum=10)
     whole = response_quantiles(bins, counts.sum(axis=0), sums.sum(axis=0), (0.5,), minimum=10)
     base, base_sums = view.known.reference.baseline.column(SCORE)
     usual_median = float(response_quantiles(bins, base, base_sums, (0.5,))[0])
     return panel(
-        "scores", "Score, spread", "", starts, value=plain(whole[0], 3),
+        "scores", "Score, spread", "", ends, value=plain(whole[0], 3),
         text=f"median, usual {sentences.number(usual_median)}", series=[line("median", q[:, 2], "live")],
         bands=[
             {"name": "p5–p95", "lo": listed(q[:, 0]), "hi": listed(q[:, 4])},

@@ -23,18 +23,25 @@ RANGES: dict[str, int] = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY,
 STEPS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
 MOST_POINTS = 600
 ROWS_A_POINT = 30  # so that a share in a chart means something
+ROWS_OF_A_RATE = 5  # a count needs fewer
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of time by its name, ending with the last whole minute before `now` (epoch seconds)."""
+    """A span of time by its name, ending with the last whole minute before `now`, or before `to` (epoch seconds)."""
 
     name: str
     now: float
+    to: float | None = None
+
+    @property
+    def until(self) -> float:
+        """The moment at which it ends."""
+        return self.now if self.to is None else min(self.to, self.now)
 
     @property
     def end(self) -> int:
-        return int(self.now // MINUTE * MINUTE)
+        return int(self.until // MINUTE * MINUTE)
 
     @property
     def start(self) -> int:
@@ -52,8 +59,13 @@ class Span:
         return next(s for s in reversed(STEPS) if (self.end - self.start) / s >= 12)
 
     def grid(self, step: int) -> tuple[int, int]:
-        """Start and end on whole steps; the step that goes on is left out unless it is all there is."""
-        return self.start // step * step, max(self.end // step * step, self.start // step * step + step)
+        """Start on a whole step, and the end: the last step may still go on."""
+        return self.start // step * step, self.end
+
+    def ends(self, step: int) -> np.ndarray:
+        """The end of each step, int64 (T,): what is counted in a step is known then. The last is cut at the span's end."""
+        start, end = self.grid(step)
+        return np.minimum(np.arange(start, end, step, dtype=np.int64) + step, end)
 
     def to_json(self) -> dict[str, str]:
         return {"name": self.name, "from": iso(self.start), "to": iso(self.end)}
@@ -77,10 +89,16 @@ class State:
         """One model over a span; KeyError where there is none, or not this version."""
         versions = self.models()[name]
         if version is None:
-            found = versions[0] if len(versions) == 1 else current(versions, Counters(self.tiles, span.now))
-            return View(self, found, tuple(versions), span)
+            return self.choose(versions, span)
         chosen = {v.version: v for v in versions}[version]
         return View(self, chosen, tuple(versions), span)
+
+    def choose(self, versions: Sequence[Deployed], span: Span, counters: Counters | None = None) -> "View":
+        """The version that answers; `counters` saves a read where there are many models."""
+        if len(versions) == 1:
+            return View(self, versions[0], tuple(versions), span)
+        found = current(versions, counters or Counters(self.tiles, span.now))
+        return View(self, found, tuple(versions), span)
 
 
 @dataclass(frozen=True)
@@ -136,39 +154,57 @@ class View:
     def over_time(
         self, metric: Metric, step: int, **labels: str
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """starts (T,), counts (T, k) and sums (T, m) of a metric, over its other labels."""
+        """Ends of the steps (T,), counts (T, k) and sums (T, m) of a metric, over its other labels."""
         start, end = self.span.grid(step)
-        starts = np.arange(start, end, step)
+        ends = self.span.ends(step)
         found = self.tiles.windows_many(self.series(metric, **labels), start, end, step)
         if not found:
-            return starts, np.zeros((len(starts), 1), dtype=np.int64), np.zeros((len(starts), 1))
+            return ends, np.zeros((len(ends), 1), dtype=np.int64), np.zeros((len(ends), 1))
         return (
-            starts,
+            ends,
             sum(w.counts for w in found[1:]) + found[0].counts,
             sum(w.sums for w in found[1:]) + found[0].sums,
         )
 
     def column_over_time(self, name: str, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """starts (T,), counts (T, size) and sums (T, size) of one column."""
+        """Ends of the steps (T,), counts (T, size) and sums (T, size) of one column."""
         assert self.known is not None and self.columns is not None
         found = self.tiles.windows(
             self.columns, *self.span.grid(step), step, self.known.reference.bins.slice(name)
         )
-        return found.starts, found.counts, found.sums
+        return self.span.ends(step), found.counts, found.sums
+
+    def rate_over_time(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the steps (T,), and predictions a second in each.
+
+        NaN before the model was first seen, and where the last step is too young to say.
+        """
+        ends, counts, _ = self.over_time(naming.PREDICTIONS, step)
+        starts = begins(ends, step)
+        lengths = ends - starts
+        rate = counts[:, 0] / lengths
+        young = (lengths < step) & (lengths * self.rate < ROWS_OF_A_RATE) & (lengths < step / 2)
+        rate[young | (starts < self.version.first // step * step)] = np.nan
+        return ends, rate
 
     @cached_property
     def gaps(self) -> list[dict[str, int]]:
-        """Spans in which no service reported: at least three steps without its clock."""
+        """Spans in which nothing was read of this version: three steps and more without its counters, quiet or not."""
         step = self.span.step(self.tiles.finest(self.span.start))
         start, end = self.span.grid(step)
-        series = self.tiles.series(naming.CLOCK.name)
+        series = self.series(naming.PREDICTIONS)
         if not series:
             return []
         here = np.any([w.present for w in self.tiles.windows_many(series, start, end, step)], axis=0)
         edges = np.flatnonzero(np.diff(np.concatenate([[True], here, [True]]).astype(int)))
         first = max(start, self.version.first)
-        spans = [(start + a * step, start + b * step) for a, b in edges.reshape(-1, 2).tolist()]
+        spans = [(start + a * step, min(start + b * step, end)) for a, b in edges.reshape(-1, 2).tolist()]
         return [{"from": max(a, first), "to": b} for a, b in spans if b - max(a, first) >= 3 * step]
+
+
+def begins(ends: np.ndarray, step: int) -> np.ndarray:
+    """The start of each step by its end; the last may be cut."""
+    return (ends - 1) // step * step
 
 
 def listed(values: np.ndarray, digits: int = 6) -> list[float | None]:

@@ -40,11 +40,18 @@ export function displayUnit(unit, magnitude) {
   return { factor: 1 / HOUR, unit: "h" };
 }
 
-/** Requests per second, or per minute or hour where that reads better: 2,140, 3.4 /min. @param {Value} rate */
+/** Requests per second, minute or hour, whichever reads best: 2,140 /s, 3.4 /min. @param {Value} rate */
 export function requestRate(rate) {
-  if (!rate || rate >= 1) return number(rate, 2);
-  const [factor, unit] = rate * MINUTE >= 1 ? [MINUTE, "min"] : [HOUR, "h"];
+  if (!rate) return number(rate);
+  const [factor, unit] = rate >= 1 ? [1, "s"] : rate * MINUTE >= 1 ? [MINUTE, "min"] : [HOUR, "h"];
   return `${number(rate * factor, 2)}${NBSP}/${unit}`;
+}
+
+/** A figure of so many digits at most: 12,300, 0.213. Below `least` it means nothing more. @param {Value} value */
+export function figure(value, digits = 3, least = 0) {
+  if (!Number.isFinite(value)) return NOTHING;
+  if (value > 0 && value < least) return `under ${least}`;
+  return number(Number(value.toPrecision(digits)), digits);
 }
 
 /** How many times its limit: 7.9 ×. @param {Value} ratio */

@@ -19,8 +19,7 @@ model = monitor.watch(model)`,
 export const NO_LABELS = {
   kind: "no_labels",
   title: "No outcomes yet",
-  text: "Whether the answers were right is known once labels arrive. Send them by the id of the prediction.",
-  code: "monitor.feedback(prediction_id, label=True)",
+  text: "Whether the answers were right will be known once labels can be joined; this version does not join them yet.",
 };
 
 /** @param {{state: State, actions?: any}} props */

@@ -1,33 +1,36 @@
-/** Stretches without data: named and hatched, never interpolated, never zero. */
+/** Stretches without values: where no service reported they are named and hatched, where rows are few the line breaks. */
 
 import { samplingStep } from "./scales.js";
 
 /**
- * The gaps of one chart: every run of samples without a value, and those that the server names, unless this chart has
- * values there.
+ * The gaps of one chart: those that the server names, unless this chart has values there.
  * @param {number[]} times @param {Value[]} values
  * @param {number} from the window @param {number} to
  * @param {Gap[]} named
  * @returns {Gap[]} in order, merged, within the window
  */
 export function findGaps(times, values, from, to, named) {
-  const half = samplingStep(times) / 2;
   const isEmpty = (gap) => !values.some((value, index) => value != null && times[index] > gap.from && times[index] < gap.to);
   const gaps = named.filter((gap) => gap.to > from && gap.from < to && isEmpty(gap)).map((gap) => ({ ...gap }));
+  return merged(gaps, samplingStep(times) / 2).map((gap) => ({ ...gap, from: Math.max(from, gap.from), to: Math.min(to, gap.to) }));
+}
+
+/**
+ * Runs of samples without a value where a service did report: from the value before to the value after.
+ * @param {number[]} times @param {Value[]} values @param {Gap[]} gaps of findGaps
+ * @returns {Gap[]}
+ */
+export function findThin(times, values, gaps) {
+  const found = [];
   for (let start = 0; start < values.length; start += 1) {
     if (values[start] != null) continue;
     let end = start;
     while (end + 1 < values.length && values[end + 1] == null) end += 1;
-    const run = { from: times[start] - half, to: times[end] + half };
-    const isNamed = gaps.some((gap) => gap.from - 2 * half <= run.from && run.to <= gap.to + 2 * half);
-    if (!isNamed) gaps.push(run);
+    const run = { from: times[Math.max(0, start - 1)], to: times[Math.min(times.length - 1, end + 1)] };
+    if (!gaps.some((gap) => gap.from < run.to && gap.to > run.from)) found.push(run);
     start = end;
   }
-  if (times.length && half) {
-    if (times[0] - from > 4 * half) gaps.push({ from, to: times[0] - half });
-    if (to - times[times.length - 1] > 4 * half) gaps.push({ from: times[times.length - 1] + half, to });
-  }
-  return merged(gaps, half).map((gap) => ({ ...gap, from: Math.max(from, gap.from), to: Math.min(to, gap.to) }));
+  return found;
 }
 
 /** @param {Gap[]} gaps @param {number} slack seconds apart that still count as one @returns {Gap[]} */
@@ -45,3 +48,6 @@ function merged(gaps, slack) {
   }
   return found;
 }
+
+/** What a sample without a value means. @param {number} t @param {Gap[]} gaps */
+export const absence = (t, gaps) => (gaps.some((gap) => t > gap.from && t <= gap.to) ? "no data" : "too few rows");

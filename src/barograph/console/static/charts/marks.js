@@ -12,6 +12,10 @@ export const BOTTOM = 20;
 
 const MOST_NAMED_EVENTS = 2;
 
+/** A break in a line that is wider than so many pixels says why. */
+const WIDE = 60;
+const FEW = "too few rows";
+
 export function Marks({ layout, id, named }) {
   const { left, right, height } = layout;
   const draw = (...kinds) => kinds.map((Mark) => html`<${Mark} layout=${layout} id=${id} named=${named} />`);
@@ -66,7 +70,7 @@ function Usual({ layout }) {
 }
 
 function Gaps({ layout, id, named }) {
-  const { gaps, x, bottom } = layout;
+  const { gaps, thin, x, bottom } = layout;
   return html`<pattern id="${id}h" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="base-line" d="M0 0V6" /></pattern>
     ${gaps.map((gap) => {
       const [a, b] = [x(gap.from), x(gap.to)];
@@ -75,7 +79,8 @@ function Gaps({ layout, id, named }) {
           <title>${text}, ${timeSpan(gap.from, gap.to)} UTC</title>
         </rect>
         ${named && b - a > textWidth(text) * 0.75 && label((a + b) / 2, TOP + 10, text, { kind: "halo", anchor: "middle" })}`;
-    })}`;
+    })}
+    ${thin.filter((run) => x(run.to) - x(run.from) > Math.max(WIDE, textWidth(FEW))).map((run) => label((x(run.from) + x(run.to)) / 2, bottom - 6, FEW, { kind: "halo", anchor: "middle" }))}`;
 }
 
 function Axes({ layout }) {

@@ -64,14 +64,14 @@ export function noteOf(panel) {
 /** The chart of a panel, or its table. */
 export function PanelChart(props) {
   const page = useContext(ChartContext);
-  return page.table ? html`<${PanelTable} ...${props} now=${page.now} />` : html`<${TimeSeries} ...${props} />`;
+  return page.table ? html`<${PanelTable} ...${props} now=${page.now} gaps=${page.gaps} />` : html`<${TimeSeries} ...${props} />`;
 }
 
 /** Every sample of a panel, the latest first. */
-function PanelTable({ panel, now, height }) {
+function PanelTable({ panel, now, gaps, height }) {
   const display = panelDisplay(panel);
   const bare = { ...display, unit: "" };
-  const names = readings(panel, 0, display).map((reading, index) => (index || !display.unit ? reading.name : `${reading.name}, ${display.unit}`));
-  const rows = panel.t.map((t, index) => [moment(t, now), ...readings(panel, index, bare).map((reading) => reading.text)]);
+  const names = readings(panel, 0, display, gaps).map((reading, index) => (index || !display.unit ? reading.name : `${reading.name}, ${display.unit}`));
+  const rows = panel.t.map((t, index) => [moment(t, now), ...readings(panel, index, bare, gaps).map((reading) => reading.text)]);
   return html`<${ChartTable} name=${panel.name} head=${["UTC", ...names]} rows=${rows.reverse()} height=${height} />`;
 }

@@ -4,7 +4,7 @@ import { compact, displayUnit, moment, seconds } from "../format.js";
 import { html, useContext, useMemo } from "../html.js";
 import { cursorHandlers, useCursor } from "./cursor.js";
 import { drawnValues, nearLimits, valueScale } from "./domain.js";
-import { findGaps } from "./gaps.js";
+import { absence, findGaps, findThin } from "./gaps.js";
 import { ChartContext, textWidth, useId, useWidth } from "./layout.js";
 import { BOTTOM, Marks, TOP, namesAtRight } from "./marks.js";
 import { round } from "./paths.js";
@@ -33,6 +33,7 @@ function layoutOf(panel, page, width, height) {
   const right = width - Math.min(width * 0.3, Math.max(10, ...names));
   const time = linearScale([page.from, page.to], [left, right]);
   const filled = panel.t.map((_, index) => panel.series.find((series) => series.y[index] != null)?.y[index] ?? null);
+  const gaps = findGaps(panel.t, filled, page.from, page.to, page.gaps);
   return {
     panel, display, limits, ticks, width, height, left, right, bottom,
     x: time.px,
@@ -41,7 +42,8 @@ function layoutOf(panel, page, width, height) {
     xs: panel.t.map(time.px),
     step: Math.max(samplingStep(panel.t), 1),
     times: timeTicks(page.from, page.to, right - left),
-    gaps: findGaps(panel.t, filled, page.from, page.to, page.gaps),
+    gaps,
+    thin: findThin(panel.t, filled, gaps),
     events: page.events.filter(({ label, t }) => label && seconds(t) >= page.from && seconds(t) <= page.to),
   };
 }
@@ -89,6 +91,6 @@ function Crosshair({ layout, page, id, lead, children }) {
       width=${layout.width}
       top=${isHigh ? layout.height * 0.5 : 0}
       title="${moment(t, page.now)} UTC"
-      rows=${near ? readings(panel, index, display) : [{ name: panel.name, text: "no data" }]}
+      rows=${near ? readings(panel, index, display, layout.gaps) : [{ name: panel.name, text: absence(t, layout.gaps) }]}
     />`}`;
 }

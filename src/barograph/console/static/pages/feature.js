@@ -4,7 +4,7 @@ import { DistributionChart } from "../charts/distribution.js";
 import { ChartContext, chartPage } from "../charts/layout.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelChart, noteOf } from "../charts/panel.js";
-import { capital, number, plain, plural, quantity, times, unbroken } from "../format.js";
+import { capital, figure, number, plain, plural, quantity, times, unbroken } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
@@ -160,7 +160,7 @@ function Signals({ doc }) {
       </div>
       ${measures.length > 0 &&
       html`<dl class="measures">
-        ${measures.map(({ name, value, text }) => html`<div title=${text}><dt>${name}</dt><dd>${number(value)}</dd></div>`)}
+        ${measures.map(({ name, value, text }) => html`<div title=${text}><dt>${name}</dt><dd>${figure(value)}</dd></div>`)}
       </dl>`}
     </div>`;
 }

@@ -64,7 +64,7 @@ function FleetTable({ models, range }) {
       <tr>
         <th scope="col">Model</th>
         <th scope="col">Key output, last ${range}</th>
-        <th scope="col" class="num">Requests/s</th>
+        <th scope="col" class="num">Requests</th>
         <th scope="col" class="num">p95</th>
         <th scope="col" class="num">Errors</th>
         <th scope="col" class="num">Key output now</th>
@@ -95,7 +95,7 @@ function FleetRow({ model, range }) {
       </div>
     </td>
     <td class="spark-cell"><${Sparkline} spark=${model.spark} status=${model.output.status} name=${sparkSentence(model, range)} /></td>
-    <td class="num ${over(service, "rate")}" data-name="Requests/s">${requestRate(service.rate)}</td>
+    <td class="num ${over(service, "rate")}" data-name="Requests">${requestRate(service.rate)}</td>
     <td class="num ${over(service, "p95")}" data-name="p95">${quantity(service.p95, "seconds", 2)}</td>
     <td class="num ${over(service, "errors")}" data-name="Errors">${quantity(service.errors, "share")}</td>
     <td class="num ${output.status === "no_data" ? "muted" : valueOver}" data-name="Key output now">${unbroken(output.text)}</td>

@@ -4,7 +4,7 @@ import { ChartContext, chartPage } from "../charts/layout.js";
 import { Lanes } from "../charts/lanes.js";
 import { MiniOverlay } from "../charts/mini.js";
 import { PanelCard } from "../charts/panel.js";
-import { NOTHING, capital, moment, number, plain, plural, seconds, times, unbroken, versionName } from "../format.js";
+import { NOTHING, capital, figure, moment, number, plain, plural, seconds, times, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
 import { link, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
@@ -153,7 +153,7 @@ function Causes({ causes, columns, now, all }) {
       </tbody>
     </table>
     ${causes.columns.length > shown.length &&
-    html`<p class="more"><button class="link" onClick=${() => setQuery({ all: "1" })}>Show all ${plural(causes.columns.length, "feature")}</button></p>`}
+    html`<p class="more"><button class="link" onClick=${() => setQuery({ all: "1" })}>Show all ${plural(causes.columns.length, causes.columns.every((row) => row.role === "feature") ? "feature" : "column")}</button></p>`}
   </div>`;
 }
 
@@ -168,7 +168,7 @@ function CauseRow({ row, href, now, weights, ratios }) {
     <td class="muted" data-name="Since">${since === null ? NOTHING : moment(since, now)}</td>
     ${weights && html`<td data-name="Weight in model">${row.weight == null ? NOTHING : html`<span class="bar weight" role="img" aria-label="${number(row.weight * 100)} %"><i style=${{ width: `${row.weight * 100}%` }}></i></span>`}</td>`}
     ${ratios && html`<td class="num" data-name="Against its limit">${times(row.ratio)}</td>`}
-    <td class="num ${colour}" data-name="Distance, PSI">${row.psi >= 1 ? number(row.psi) : row.psi == null ? NOTHING : Math.max(0, row.psi).toFixed(2)}</td>
+    <td class="num ${colour}" data-name="Distance, PSI">${row.psi == null ? NOTHING : figure(Math.max(0, row.psi), 2, 0.001)}</td>
   </tr>`;
 }
 
