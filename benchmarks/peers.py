@@ -98,7 +98,10 @@ def whylogs_python() -> tuple[Path | None, str]:
     """The interpreter of the environment of whylogs, made if need be; or None and why there is none."""
     host = os.environ.get("BAROGRAPH_PEERS_PYTHON") or _old_python()
     if host is None:
-        return None, f"whylogs-sketching has wheels up to Python {'.'.join(map(str, WHYLOGS_PYTHON))}; none is here"
+        return (
+            None,
+            f"whylogs-sketching has wheels up to Python {'.'.join(map(str, WHYLOGS_PYTHON))}; none is here",
+        )
     cache = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(cache) / "barograph" if cache else ROOT / ".barograph") / "peers" / "whylogs-1.6.4"
     python = folder / "bin" / "python"

@@ -61,7 +61,11 @@ def test_an_odd_answer_stops_nothing_and_costs_no_feature(odd):
     assert again.rows == 1 and again.error is None and column(again, "score").sum() == 1
 
 
-@pytest.mark.parametrize("odd", [Tensor(), 10**5000, "9" * 5000, object(), {1}, b"\xff", 1 + 2j], ids=lambda odd: type(odd).__name__)
+@pytest.mark.parametrize(
+    "odd",
+    [Tensor(), 10**5000, "9" * 5000, object(), {1}, b"\xff", 1 + 2j],
+    ids=lambda odd: type(odd).__name__,
+)
 def test_an_odd_value_is_one_value_and_its_neighbours_are_counted_once(odd):
     found = counted(*[row(GOOD)] * 10, row({**GOOD, "x": odd}), row({**GOOD, "c": odd}), *[row(GOOD)] * 10)
     assert found.rows == 22

@@ -22,7 +22,9 @@ from barograph.sources import Poller, Source, StoredReferences, Target
 from barograph.tiles import DAY, HOUR, MINUTE, Increment, Tiles
 
 ROWS = Series("ml_predictions_total", (("model", "m"), ("version", "1")), "counter", 1, 0)
-COLUMNS = Series("ml_column_values_total", (("bins", "0a1b2c3d"), ("model", "m"), ("version", "1")), "columns", 6, 6)
+COLUMNS = Series(
+    "ml_column_values_total", (("bins", "0a1b2c3d"), ("model", "m"), ("version", "1")), "columns", 6, 6
+)
 TIMES = Series("ml_prediction_duration_seconds", (("model", "m"), ("stage", "total")), "histogram", 3, 1)
 SECONDS = Series("ml_monitor_flush_seconds_total", (("model", "m"), ("version", "1")), "counter", 0, 1)
 BUSY = Series("ml_predictions_in_progress", (("model", "m"),), "gauge", 0, 1)
@@ -80,8 +82,18 @@ def test_shares_of_a_gap_sum_exactly_to_the_whole(
 
 
 @settings(deadline=None, max_examples=30)
-@given(clocks, st.lists(st.one_of(st.floats(0.001, 200), st.floats(1, HOUR), st.floats(2 * DAY, 3 * DAY)), min_size=1, max_size=6), st.data())
-def test_any_split_of_the_time_sums_to_the_whole(clock: float, split: list[float], data: st.DataObject) -> None:
+@given(
+    clocks,
+    st.lists(
+        st.one_of(st.floats(0.001, 200), st.floats(1, HOUR), st.floats(2 * DAY, 3 * DAY)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.data(),
+)
+def test_any_split_of_the_time_sums_to_the_whole(
+    clock: float, split: list[float], data: st.DataObject
+) -> None:
     values = [0] * 6
     snapshots = [snapshot(clock, values)]
     for gap in split:
@@ -95,7 +107,8 @@ def test_any_split_of_the_time_sums_to_the_whole(clock: float, split: list[float
 
 @settings(deadline=None, max_examples=30)
 @given(
-    st.lists(st.tuples(st.booleans(), st.floats(0, HOUR), grown_values), min_size=1, max_size=8), st.integers(0, 5 * HOUR)
+    st.lists(st.tuples(st.booleans(), st.floats(0, HOUR), grown_values), min_size=1, max_size=8),
+    st.integers(0, 5 * HOUR),
 )
 def test_whatever_the_restarts_windows_hold_all_that_was_counted(
     runs: list[tuple[bool, float, list[int]]], cut: int
@@ -190,7 +203,11 @@ def test_a_clock_that_jumps_puts_everything_into_the_minute_it_shows_now(then: f
 
 @pytest.mark.parametrize(("days", "step"), [(1, MINUTE), (2, HOUR), (90, DAY)])
 def test_a_long_gap_is_spread_more_coarsely_and_keeps_its_total(days: int, step: int) -> None:
-    found = [one for one in increments(snapshot(90.0, [0] * 6), snapshot(days * DAY + 90.0, [10**6] * 6)) if one.series is ROWS]
+    found = [
+        one
+        for one in increments(snapshot(90.0, [0] * 6), snapshot(days * DAY + 90.0, [10**6] * 6))
+        if one.series is ROWS
+    ]
     assert len(found) == days * DAY // step + 1
     assert [one.start for one in found[:3]] == [60, max(step, 120), max(step, 120) + step]
     assert sum(int(one.vector.counts[0]) for one in found) == 10**6
@@ -206,7 +223,9 @@ def test_a_sum_that_ran_into_infinity_counts_as_nothing() -> None:
     assert found.counts.tolist() == [1] * 6
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8701", "ftp://a", "http://", "http://a/?x=1", "http://me:pw@a", "http://a:b:c"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8701", "ftp://a", "http://", "http://a/?x=1", "http://me:pw@a", "http://a:b:c"]
+)
 def test_a_target_without_a_usable_address_is_an_error_that_names_the_remedy(url: str) -> None:
     with pytest.raises(ValueError, match=r"url: .*(write http://host:port|give `token` instead)"):
         Target(url)
@@ -231,7 +250,9 @@ class Service:
         self.snapshot = snapshot(1000.0, [10] * 6)
         self.reference = b'{"format": "barograph-reference"}'
         self.token: str | None = None
-        self.answer: Callable[[BaseHTTPRequestHandler], bool] = lambda _: False  # True: it has answered already
+        self.answer: Callable[[BaseHTTPRequestHandler], bool] = lambda _: (
+            False
+        )  # True: it has answered already
         self.asked: Tally[str] = Tally()
         self.tokens: list[str | None] = []
         self.port = 0
@@ -256,7 +277,9 @@ class Service:
                 service.tokens.append(self.headers.get("Authorization"))
                 if service.answer(self):
                     return
-                if self.headers.get("Authorization") != (f"Bearer {service.token}" if service.token else None):
+                if self.headers.get("Authorization") != (
+                    f"Bearer {service.token}" if service.token else None
+                ):
                     reply(self, 401, b"")
                 elif self.path == "/profile":
                     reply(self, 200, service.snapshot.to_bytes())
@@ -405,7 +428,9 @@ def test_what_could_not_be_stored_is_counted_by_the_next_read(
         raise duckdb.IOException("no space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(poller._cursors, "save", full)  # the tiles are written by then, and must be taken back
+        patched.setattr(
+            poller._cursors, "save", full
+        )  # the tiles are written by then, and must be taken back
         poller.poll()
     assert counted(tiles) == 10
     assert "no space left" in (poller.statuses()[0].error or "")
@@ -439,10 +464,16 @@ def negative() -> bytes:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda h: reply(h, 200, b"<html>hello</html>"), "is no snapshot .* check that a barograph monitor answers"),
+        (
+            lambda h: reply(h, 200, b"<html>hello</html>"),
+            "is no snapshot .* check that a barograph monitor answers",
+        ),
         (lambda h: reply(h, 200, b""), "is no snapshot"),
         (lambda h: reply(h, 200, snapshot(1000.0, [10] * 6).to_bytes()[:-9]), "is no snapshot"),
-        (lambda h: reply(h, 200, snapshot(float("nan"), [10] * 6).to_bytes()), "no snapshot|the clock nan; correct"),
+        (
+            lambda h: reply(h, 200, snapshot(float("nan"), [10] * 6).to_bytes()),
+            "no snapshot|the clock nan; correct",
+        ),
         (lambda h: reply(h, 200, snapshot(-5.0, [10] * 6).to_bytes()), "no snapshot|the clock -5.0; correct"),
         (lambda h: reply(h, 200, negative()), "no snapshot|counts below 0"),
         (lambda h: reply(h, 200, b"x" * 5000), "more than 4,096 bytes"),
@@ -489,7 +520,9 @@ def test_a_redirect_is_not_followed_so_that_no_token_goes_astray(
     service.answer = fault(lambda h: reply(h, 307, b"", Location=f"{other.target.url}/profile"))
     poller = Poller(tiles, [service.target])
     poller.poll()
-    assert f"redirects to {other.target.url}/profile; give the address behind it" in (poller.statuses()[0].error or "")
+    assert f"redirects to {other.target.url}/profile; give the address behind it" in (
+        poller.statuses()[0].error or ""
+    )
     assert other.tokens == []
 
 
@@ -591,7 +624,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return there
 
 
-def test_in_the_background_a_stuck_target_delays_no_other(service: Service, other: Service, tiles: Tiles) -> None:
+def test_in_the_background_a_stuck_target_delays_no_other(
+    service: Service, other: Service, tiles: Tiles
+) -> None:
     release = threading.Event()
     service.answer = fault(lambda _: release.wait(10))
     try:

@@ -87,7 +87,10 @@ def read(tiles: Tiles, series: Series, start: int, end: int, step: int) -> list[
 SERIES = [ROWS, COLUMNS, BUSY]
 minutes = st.integers(-2 * DAY // MINUTE, 2 * DAY // MINUTE).map(lambda i: i * MINUTE)
 additions = st.lists(
-    st.tuples(st.sampled_from(SERIES), minutes, st.integers(0, 9)), min_size=1, max_size=30, unique_by=lambda a: a[:2]
+    st.tuples(st.sampled_from(SERIES), minutes, st.integers(0, 9)),
+    min_size=1,
+    max_size=30,
+    unique_by=lambda a: a[:2],
 )
 moments = st.integers(-2 * DAY, 3 * DAY)
 bounds = st.one_of(moments, moments.map(lambda s: s // HOUR * HOUR), moments.map(lambda s: s // DAY * DAY))
@@ -133,7 +136,9 @@ def test_roll_ups_equal_the_sum_of_their_minutes_however_often_they_are_made(
                 for (series, start), counts in stored(tiles, MINUTE).items():
                     key = (series, start // resolution * resolution)
                     if key[1] + resolution <= now:
-                        expected[key] = [a + b for a, b in zip(expected.get(key, [0] * len(counts)), counts, strict=True)]
+                        expected[key] = [
+                            a + b for a, b in zip(expected.get(key, [0] * len(counts)), counts, strict=True)
+                        ]
                 assert stored(tiles, resolution) == expected
             assert tiles.roll_up(now) == 0
 
@@ -154,7 +159,11 @@ def test_expired_minutes_and_hours_live_on_in_coarser_tiles(
             resolution = tiles.finest(minute)
             sums.add(series, minute // resolution * resolution, value)
         for series in (ROWS, COLUMNS):
-            for start, end, step in ((-2 * DAY, 3 * DAY, 3 * DAY), (-2 * DAY, 3 * DAY, HOUR), (-HOUR, 7 * HOUR + 60, 7 * HOUR)):
+            for start, end, step in (
+                (-2 * DAY, 3 * DAY, 3 * DAY),
+                (-2 * DAY, 3 * DAY, HOUR),
+                (-HOUR, 7 * HOUR + 60, 7 * HOUR),
+            ):
                 assert read(tiles, series, start, end, step) == sums.windows(series, start, end, step)
 
 
@@ -241,7 +250,14 @@ def test_slots_slice_counts_and_the_sums_beside_them(tiles: Tiles) -> None:
 
 def test_several_series_are_read_at_once_as_one_by_one(tiles: Tiles) -> None:
     everything = [ROWS, OTHER, COLUMNS, TIMES, BUSY, INFO]
-    tiles.add([increment(s, 60 * i, i) for i in range(300) for j, s in enumerate(everything[1:]) if i % (j + 2) == 0])
+    tiles.add(
+        [
+            increment(s, 60 * i, i)
+            for i in range(300)
+            for j, s in enumerate(everything[1:])
+            if i % (j + 2) == 0
+        ]
+    )
     tiles.roll_up(2 * HOUR)
     many = tiles.windows_many(everything, 600, 4 * HOUR, 1800)
     for series, found in zip(everything, many, strict=True):
@@ -289,7 +305,10 @@ def test_a_batch_too_large_for_memory_is_written_and_rolled_up_in_pieces(
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda t: t.add([Increment(ROWS, 0, Vector(np.zeros(2, int), np.zeros(0)))]), "increments: .* own sizes"),
+        (
+            lambda t: t.add([Increment(ROWS, 0, Vector(np.zeros(2, int), np.zeros(0)))]),
+            "increments: .* own sizes",
+        ),
         (lambda t: t.windows(ROWS, 0, 60, 1), "step must be at least 60"),
         (lambda t: t.windows(ROWS, 60, 0, 60), "end must not lie before start"),
         (lambda t: t.windows(ROWS, 0, 60, 60, slice(-2, None)), "slots: .* give slice"),
@@ -383,7 +402,9 @@ def test_a_file_that_is_open_elsewhere_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "tiles.duckdb"
     with Tiles(path):
         script = "import sys; from barograph.tiles import Tiles; Tiles(sys.argv[1])"
-        done = subprocess.run([sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True
+        )
         assert f"path: {path} is open in process {os.getpid()}" in done.stderr
         assert "barograph serve" in done.stderr
         with pytest.raises(TilesFileError, match="another connection of this process"):

@@ -9,7 +9,9 @@ import duckdb
 
 MEMORY = ":memory:"
 
-_ROW_GROUP = 2048  # rows; with the default of 122,880 a checkpoint that touches wide rows takes ten times as long
+_ROW_GROUP = (
+    2048  # rows; with the default of 122,880 a checkpoint that touches wide rows takes ten times as long
+)
 _MEMORY_LIMIT = "1GB"
 _OURS = {"settings", "series", "dirty", "minutes", "hours", "days"}
 _DAMAGED = (

@@ -275,7 +275,9 @@ class Tiles:
     def _write(self, batch: Batch) -> None:
         self._note(batch)
         for resolution, table in TABLES.items():
-            here = {(self._known[s].id, start): t for (r, s, start), t in batch.tiles.items() if r == resolution}
+            here = {
+                (self._known[s].id, start): t for (r, s, start), t in batch.tiles.items() if r == resolution
+            }
             self._replace(table, {key: tile for key, tile in here.items() if tile.changes})
             self._ensure(table, {key: tile for key, tile in here.items() if not tile.changes})
         self._soil(HOUR, {start // HOUR * HOUR for r, _, start in batch.tiles if r == MINUTE})
