@@ -25,6 +25,7 @@ from barograph import naming
 from barograph.counters import Series, SharedCounters, Snapshot, Table, Vector, files, workers
 from barograph.counters.files import Folder, Reader, Writer
 from barograph.counters.workers import Team, find_place, find_team
+from teams import report
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
@@ -636,10 +637,6 @@ def test_a_published_name_cannot_leave_the_directory(folder, name):
 
 
 # Who shares with whom.
-
-
-def report(queue, *_):
-    queue.put(find_team()[0].name)
 
 
 @linux
