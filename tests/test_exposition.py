@@ -614,3 +614,16 @@ def test_a_category_column_has_a_cell_for_each_kind_of_slot():
     column = CategoryBins(("a", "b"))
     cells = CellMap.of(BinSet({"c": column}, {"c": "feature"}), np.array([30, 10, 0, 0, 0, 0]))
     assert [cells.lines[i][2] for i in cells.index] == ["c06", "c14", "c15", "unseen", "missing", "invalid"]
+
+
+@pytest.mark.parametrize("name", ["a b", "%2e%2e", "..", "00C0FFEE", "00c0ffee1", "é" * 8])
+def test_a_reference_of_an_odd_name_is_not_found(get, name):
+    assert get(f"/profile/reference/{name}")[0] == 404
+
+
+def test_values_with_other_lone_surrogates_are_other_lines():
+    events = ["\ud800", "\ud801", "é"]
+    pairs = [count(Series.of(naming.BUSINESS, {"model": "m", "event": event}), 1) for event in events]
+    text = render(snapshot(*pairs), {}).decode("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("ml_business_events_total{")]
+    assert len(set(lines)) == 3

@@ -120,6 +120,11 @@ def app(monitor, registry):
         except ZeroDivisionError as error:
             raise RuntimeError("the model failed") from error
 
+    @app.get("/late")
+    def late() -> None:
+        model.predict([{"x": 10.0, "c": "a"}])
+        raise KeyError("late")
+
     @app.get("/bug")
     async def bug() -> None:
         raise KeyError("bug")
@@ -289,13 +294,64 @@ def test_a_request_is_in_progress_while_it_is_answered(monitor, registry):
     assert value(app, "http_requests_in_progress", handler="/look", method="GET") == 0
 
 
-def test_an_error_is_counted_by_its_type_and_goes_on(app):
-    with pytest.raises(KeyError, match="bug"):
-        ask(app, "/bug", raises=True)
-    assert ask(app, "/bug").status_code == 500
-    assert requests(app) == {("/bug", "GET", "5xx"): 2}
+def test_an_error_after_a_prediction_is_counted_by_its_type_and_goes_on(app):
+    with pytest.raises(KeyError, match="late"):
+        ask(app, "/late", raises=True)
+    assert ask(app, "/late").status_code == 500
+    assert requests(app) == {("/late", "GET", "5xx"): 2}
     assert value(app, "ml_prediction_errors_total", error="KeyError", model="m", version="1") == 2
-    assert value(app, "http_requests_in_progress", handler="/bug", method="GET") == 0
+    assert value(app, "http_requests_in_progress", handler="/late", method="GET") == 0
+
+
+def test_an_error_of_a_route_without_a_model_is_no_prediction_error(app):
+    assert ask(app, "/bug").status_code == 500
+    assert requests(app) == {("/bug", "GET", "5xx"): 1}
+    assert not any(name.startswith("ml_prediction_errors_total") and n for name, n in lines(app).items())
+
+
+def test_an_error_of_an_awaited_model_is_counted_once(monitor, registry):
+    class Later:
+        async def predict(self, rows):
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    app, model = FastAPI(), monitor.watch(Later())
+
+    @app.get("/later")
+    async def later() -> None:
+        await model.predict([{"x": 1.0, "c": "a"}])
+
+    instrument(app, monitor, registry=registry)
+    assert ask(app, "/later").status_code == 500
+    assert value(app, "ml_prediction_errors_total", error="ZeroDivisionError", model="m", version="1") == 1
+
+
+def test_the_whole_stage_ends_with_the_answer_and_not_with_the_background(monitor, registry):
+    app, model = FastAPI(), monitor.watch(Model())
+
+    @app.get("/slow")
+    def slow(tasks: BackgroundTasks) -> float:
+        async def work():
+            await asyncio.sleep(0.4)
+            model.predict([{"x": 10.0, "c": "a"}])
+
+        tasks.add_task(work)
+        return model.predict([{"x": 10.0, "c": "a"}])[0]
+
+    instrument(app, monitor, registry=registry)
+    ask(app, "/slow")
+    labels = {"model": "m", "stage": "total", "version": "1"}
+    assert value(app, "ml_prediction_duration_seconds_sum", **labels) < 0.3
+    assert value(app, "ml_prediction_duration_seconds_count", **labels) == 1
+    assert value(app, "ml_predictions_total", model="m", version="1") == 2
+
+
+def test_methods_that_anybody_can_make_up_are_not_kept():
+    routes = Routes(Starlette(routes=[Route("/items", lambda _: PlainTextResponse("x"))]))
+    for i in range(100):
+        routes.template(f"MADE{i}", "/items")
+        routes.template("GET", "/items")
+    assert len(routes._known) == 1
 
 
 @pytest.mark.parametrize("path", ["/broken", "/wrapped"])

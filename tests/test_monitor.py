@@ -4,8 +4,10 @@ import asyncio
 import datetime as dt
 import logging
 import math
+import multiprocessing
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -403,3 +405,100 @@ def test_digests_follow_content(tmp_path):
     with Monitor("m", artifact=b"model", config={"a": math.pi, "b": 1}, directory=tmp_path / "e") as monitor:
         again = next(s for s in monitor.snapshot().series if s.metric == naming.MODEL_INFO.name)
     assert info == again and len(info.label("digest")) == len(info.label("config")) == 16
+
+
+def test_an_array_of_another_shape_is_rejected_as_a_violation(monitor):
+    monitor.reject = True
+    for rows in (np.zeros((4, 7)), [[1.0, 2]]):
+        with pytest.raises(SchemaViolation) as caught:
+            monitor.record(rows)
+        assert [v.kind for v in caught.value.violations] == ["type"]
+    assert by_label(monitor, naming.BAD_ROWS, "reason") == {"rejected": 5}
+
+
+def test_a_score_without_features_is_not_checked(monitor):
+    monitor.reject = True
+    monitor.record(score=0.3)
+    assert monitor.total(naming.PREDICTIONS) == 1
+
+
+def test_what_is_rejected_is_counted_by_column_and_kind(monitor):
+    monitor.reject = True
+    with pytest.raises(SchemaViolation):
+        monitor.record({"x": [1e9, 1e9, 10.0], "c": ["a", "a", "zebra"]})
+    found = {(s.label("column"), s.label("kind")): int(v.counts[0]) for s, v in monitor.snapshot().series.items() if s.metric == naming.VIOLATIONS.name and v.counts[0]}  # fmt: skip
+    assert found == {("x", "range"): 2, ("c", "category"): 1, ("k", "missing_column"): 3}
+    assert by_label(monitor, naming.BAD_ROWS, "reason") == {"rejected": 3}
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "3", True])
+def test_a_number_of_events_that_is_none_is_refused(tmp_path, n):
+    with Monitor("m", directory=tmp_path, flush_interval=60) as monitor:
+        monitor.business("order", n)
+        assert by_label(monitor, naming.BUSINESS, "event") == {}
+        assert by_label(monitor, naming.BAD_ROWS, "reason") == {"failed": 1}
+
+
+def test_a_closed_monitor_holds_and_counts_nothing(tmp_path):
+    monitor = Monitor("m", directory=tmp_path)
+    monitor.close()
+    for _ in range(10):
+        monitor.record({"x": 1.0})
+        monitor.record([[1.0]])
+        monitor.business("order")
+    monitor.flush()
+    assert not monitor._rows and not monitor._observed and not monitor._dropped
+
+
+def test_threads_that_drop_lose_no_count(tmp_path):
+    with Monitor("m", directory=tmp_path, buffer_rows=1, flush_interval=60) as monitor:
+        threads = [
+            threading.Thread(target=lambda: [monitor.record({"x": 1.0}) for _ in range(3_000)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert by_label(monitor, naming.DROPPED_ROWS, "reason") == {"buffer_full": 11_999}
+
+
+def test_strict_tells_the_caller_of_the_flushers_first_error_and_goes_on(tmp_path):
+    with Monitor("m", directory=tmp_path, strict=True, flush_interval=0.01) as monitor:
+        real = monitor._write_counted
+        monitor._write_counted = lambda: 1 / 0
+        deadline = time.monotonic() + 5
+        while monitor._error is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        monitor._write_counted = real
+        with pytest.raises(ZeroDivisionError):
+            monitor.flush()
+        monitor.record({"x": 1.0})
+        assert monitor.total(naming.PREDICTIONS) == 1
+        assert monitor._flusher._thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_of_multiprocessing_that_ends_leaves_nothing_uncounted(tmp_path):
+    context = multiprocessing.get_context("fork")
+    with Monitor("m", reference=REFERENCE, directory=tmp_path, flush_interval=60) as monitor:
+        process = context.Process(target=lambda: [monitor.record(GOOD) for _ in range(7)])
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert monitor.total(naming.PREDICTIONS) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"clock": 5}, TypeError, "clock: 5"),
+        ({"reference": 5}, TypeError, "reference: int"),
+        ({"buffer_rows": 0}, ValueError, "buffer_rows: 0"),
+        ({"flush_interval": 0}, ValueError, "flush_interval: 0"),
+        ({"flush_interval": math.nan}, ValueError, "flush_interval: nan"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_refused_with_the_remedy(tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        Monitor("m", directory=tmp_path, **options)

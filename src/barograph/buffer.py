@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 CHUNK = 32  # rows read in one hold of the interpreter's lock, some 0.1 ms, which a request may have to wait
-IN_A_HURRY = 1_024  # rows read at once where nobody waits for the lock, or the queue has grown long
+IN_A_HURRY = 256  # rows read at once where nobody waits for the lock, or the queue has grown long
 PAUSE = 0.001  # seconds between chunks, in which requests are answered
 
 

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,6 +33,7 @@ FORWARDING = ("forwarded", "x-forwarded-for", "x-real-ip", "via")  # headers tha
 
 _TYPES = {"columns": "counter", "gauge_max": "gauge", "info": "gauge"}
 _ORDER = {name: i for i, name in enumerate(naming.METRICS)}
+_BINS_ID = re.compile(r"[0-9a-f]{8}")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -346,8 +348,13 @@ def _heading(metric: str, kind: str) -> str:
 
 
 def _labels(pairs: Iterable[tuple[str, str]]) -> str:
-    listed = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
+    listed = ",".join(f'{name}="{_encodable(value).translate(_ESCAPES)}"' for name, value in pairs)
     return f"{{{listed}}}" if listed else ""
+
+
+def _encodable(text: str) -> str:
+    """A text with lone surrogates spelt out, so that two of them stay apart."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _number(value: float) -> str:
@@ -452,7 +459,7 @@ def answer(monitor: Exposed, registry: CollectorRegistry | None, request: Reques
         return refusal
     if parts == ["profile"]:
         return Answer(200, monitor.snapshot().to_bytes(), "application/octet-stream")
-    reference = monitor.reference_json(parts[2])
+    reference = monitor.reference_json(parts[2]) if _BINS_ID.fullmatch(parts[2]) else None
     if reference is None:
         return Answer.error(
             404, f"there is no reference with bins {parts[2]!r}", "read the ids of bins in /profile"

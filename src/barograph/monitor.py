@@ -1,12 +1,14 @@
 """What a serving process holds: it takes rows without blocking, counts them in shared memory, and never raises."""
 
 import atexit
-import inspect
 import logging
 import os
+import sys
+import threading
 import time as wall
 import uuid
 import weakref
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +31,8 @@ from barograph.profile import Counter
 from barograph.reference import Reference
 from barograph.request import Pending, Request
 from barograph.rows import Counted, Layout, Row, RowCounter
-from barograph.schema import Column, Schema, SchemaViolation
+from barograph.schema import Column, Schema, SchemaViolation, Violation
+from barograph.watch import Watched, check_features, named, own, watched
 
 log = logging.getLogger("barograph")
 
@@ -69,6 +72,7 @@ class Monitor:
     ) -> None:
         _check_name("model", model)
         _check_name("version", version)
+        _check_options(reference, clock, flush_interval, buffer_rows)
         self.model, self.version, self.clock, self.strict = model, version, clock or Clock(), strict
         self.reference = Reference.load(reference) if isinstance(reference, (str, Path)) else reference
         self.token = token if token is not None else os.environ.get(naming.TOKEN_VARIABLE) or None
@@ -81,7 +85,10 @@ class Monitor:
         self._dropped = 0
         self._logged: set[str] = set()
         self._labels: dict[str, set[str]] = {}
+        self._error: Exception | None = None  # with `strict`: the first of the flusher's thread
         self._request: ContextVar[Request | None] = ContextVar("barograph_request", default=None)
+        self.current = self._request
+        self.nested: ContextVar[bool] = ContextVar("barograph_nested", default=False)
         self._counters = SharedCounters(None if directory is None else Path(directory))
         self._flush_seconds = flush_interval
         self._closed = False
@@ -89,6 +96,7 @@ class Monitor:
             self._counters.publish(f"{self.reference.bins.id}.reference.json", self.reference.to_json())
         self._begin()
         _after_fork(self)
+        _close_with_process(weakref.ref(self))
         atexit.register(_close, weakref.ref(self))
 
     def _begin(self) -> None:
@@ -96,6 +104,7 @@ class Monitor:
         self._rows.clear()
         self._observed.clear()
         self._dropped = 0
+        self._lock = threading.Lock()  # of `_dropped`
         self._counter = RowCounter(self._layout)
         self._flusher = Flusher(
             self._rows, self._consume, self._finish, interval=self._flush_seconds, limit=self._limit
@@ -137,38 +146,70 @@ class Monitor:
         self._record(features, score, prediction, id, time, segments, delivered, rule)
 
     def _record(self, features: Any, *answers: Any) -> None:
+        if self._closed:
+            return
+        self._raise_kept()
         try:
             if self.reject:
-                self._refuse(features)
+                self.refuse(features)
             request = self._request.get()
             if request is not None:
-                request.rows += frames.length(features) if frames.is_batch(features) else 1
-            self._append(features, *answers, request)
+                request.rows += _rows_of(features)
+            self._append(own(features), *map(own, answers[:2]), *answers[2:], request)
         except SchemaViolation:
             raise
         except Exception as error:
-            self._failed("record", error)
+            self.failed("record", error)
 
-    def _append(self, features: Any, score: Any, prediction: Any, *rest: Any) -> None:
+    def _append(self, features: Any, *rest: Any) -> None:
         """Hand a row or a batch to the flusher, or drop and count it where the buffer is full."""
         if len(self._rows) < self._limit:
-            self._rows.append(Row(_own(features), _own(score), _own(prediction), *rest))
+            self._rows.append(Row(features, *rest))
         else:
-            self._dropped += frames.length(features) if frames.is_batch(features) else 1
+            self._drop(_rows_of(features))
 
-    def _refuse(self, features: Any) -> None:
-        violations = self.check(features)
-        if violations:
-            self.observe(self._of(naming.BAD_ROWS, reason="rejected"), len({v.row for v in violations}))
-            raise SchemaViolation(violations)
+    def _drop(self, rows: int) -> None:
+        if not self._closed:
+            with self._lock:
+                self._dropped += rows
+
+    def refuse(self, features: Any) -> None:
+        """Raise SchemaViolation for rows that break the reference's schema, and count them."""
+        violations = [] if features is None else self._violations(features)
+        if not violations:
+            return
+        rows = _rows_of(features)
+        whole = any(v.row is None for v in violations)
+        self.observe(
+            self._of(naming.BAD_ROWS, reason="rejected"), rows if whole else len({v.row for v in violations})
+        )
+        found: Tally[tuple[str, str]] = Tally()
+        for v in violations:
+            found[v.column, v.kind] += rows if v.row is None else 1
+        for (column, kind), n in found.items():
+            name = self._bounded("extra", column) if kind == "extra_column" else column
+            self.observe(self._of(naming.VIOLATIONS, column=name, kind=kind), n)
+        raise SchemaViolation(violations)
+
+    def _violations(self, features: Any) -> list[Violation]:
+        try:
+            return self.check(features)
+        except Exception as error:  # of another shape, or unreadable: the caller's mistake, not the service's
+            return [Violation("rows", "type", None, None, str(error))]
 
     def check(self, rows: Any) -> list[Any]:
         """What in `rows` breaks the reference's schema; nothing without a reference."""
         return [] if self.reference is None else self.reference.check(rows)
 
-    def watch(self, model: Any) -> "Watched":
-        """A proxy of `model` that records `predict`, `predict_proba` and calls; everything else is the model's own."""
-        return Watched(model, self)
+    def watch(self, model: Any) -> Watched:
+        """A proxy of `model` that records `predict`, `predict_proba` and calls; everything else is the model's own.
+
+        `predict_proba` gives the score: the share of the second class where there are two, else of the likeliest class.
+        ValueError if the model says (`feature_names_in_`, `n_features_in_`) that it takes other features than the reference.
+        """
+        if self.reference is not None:
+            check_features(model, self.reference.schema.features)
+        return watched(model, self)
 
     @contextmanager
     def request(
@@ -182,9 +223,16 @@ class Monitor:
             yield request
         finally:
             self._request.reset(token)
-            self._settle(request)
-            if request.rows:
-                self.observe(self._of(naming.DURATION, stage=naming.TOTAL), wall.perf_counter() - start)
+            self.end(request, wall.perf_counter() - start)
+
+    def end(self, request: Request, seconds: float) -> None:
+        """Record what a request still holds, and its duration; at its first end only."""
+        if request.closed:
+            return
+        for answer in request.close():
+            self._settle(request, answer)
+        if request.rows:
+            self.observe(self._total, seconds)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -198,6 +246,11 @@ class Monitor:
 
     def business(self, event: str, n: int = 1) -> None:
         """Count events that stakeholders count: orders, loans paid out."""
+        if not _is_count(n):
+            self.failed(
+                "count events", ValueError(f"n: {n!r} is no number of events; give an integer from 1")
+            )
+            return
         labels = {"model": self.model, "event": self._bounded("event", event)}
         self.observe(Series.of(naming.BUSINESS, labels), n)
 
@@ -210,7 +263,7 @@ class Monitor:
         if len(self._observed) < self._limit:
             self._observed.append((series, value))
         else:
-            self._dropped += 1
+            self._drop(1)
 
     def create(self, series: Series) -> None:
         """Show a series at 0 before anything is observed."""
@@ -220,7 +273,9 @@ class Monitor:
 
     def flush(self) -> None:
         """Count everything recorded so far, now."""
-        self._flusher.flush()
+        if not self._closed:
+            self._flusher.flush()
+        self._raise_kept()
 
     def snapshot(self) -> Snapshot:
         """All counts of this service's processes, after a flush of this one."""
@@ -253,8 +308,10 @@ class Monitor:
         """Flush, and end the thread. A second close does nothing."""
         if not self._closed:
             self._closed = True
+            self._limit = 0  # what is recorded from now on is neither held nor counted
             self._flusher.stop()
             self._counters.close()
+            self._raise_kept()
 
     def __enter__(self) -> "Monitor":
         return self
@@ -273,7 +330,7 @@ class Monitor:
             try:
                 write()
             except Exception as error:
-                self._failed("count", error)
+                self._keep("count", error)
         used = self._counters.vector(self._of(naming.FLUSH_SECONDS))
         used.sums[0] += wall.thread_time() - start
 
@@ -282,8 +339,9 @@ class Monitor:
 
     def _write(self, counted: Counted) -> None:
         if counted.error is not None:
-            self._failed("count rows", counted.error)
-        dropped, self._dropped = self._dropped, 0
+            self._keep("count rows", counted.error)
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
         if dropped:
             counted.dropped["buffer_full"] += dropped
         vector = self._counters.vector
@@ -402,121 +460,58 @@ class Monitor:
 
     # Watched models.
 
-    def _watched(self, request: Request, features: Any, *, score: Any = None, prediction: Any = None) -> None:
-        pending = request.pending
-        if pending is not None and pending.completes(features, score=score, prediction=prediction):
-            pending.score = score if pending.score is None else pending.score
-            pending.prediction = prediction if pending.prediction is None else pending.prediction
-            return
-        self._settle(request)
-        request.pending = Pending(features, score, prediction)
+    @cached_property
+    def in_progress(self) -> Series:
+        """Calls of watched models that run now."""
+        return self._of(naming.IN_PROGRESS)
 
-    def _settle(self, request: Request) -> None:
-        pending, request.pending = request.pending, None
-        if pending is None:
-            return
-        batch = frames.is_batch(pending.features)
-        rows = frames.length(pending.features) if batch else 1
-        score, prediction = (v if batch else _only(v) for v in (pending.score, pending.prediction))
-        ids = request.next_ids(rows)
-        named = ids if batch else ids[0]
+    @cached_property
+    def predict_stage(self) -> Series:
+        """The duration of calls of watched models."""
+        return self._of(naming.DURATION, stage=naming.PREDICT)
+
+    @cached_property
+    def _total(self) -> Series:
+        return self._of(naming.DURATION, stage=naming.TOTAL)
+
+    def answered(self, request: Request, answer: Pending) -> None:
+        """Take the answer of a watched model, and record those that nothing can complete any more."""
+        for complete in request.take(answer):
+            self._settle(request, complete)
+
+    def _settle(self, request: Request, answer: Pending) -> None:
+        features = named(answer.features, answer.names)
+        batch = frames.is_batch(features)
+        score, prediction = (v if batch else _only(v) for v in (answer.score, answer.prediction))
+        ids = request.next_ids(frames.length(features) if batch else 1)
+        named_ids = ids if batch else next(iter(ids))
         self._append(
-            pending.features, score, prediction, named, request.time, request.segments, None, None, request
+            features, score, prediction, named_ids, request.time, request.segments, None, None, request
         )
 
-    def _failed(self, what: str, error: Exception) -> None:
+    def failed(self, what: str, error: Exception) -> None:
+        """Count what could not be done and say it once; with `strict`, raise it."""
         if self.strict:
             raise error
-        self._count(naming.BAD_ROWS, "reason", {"failed": 1})
+        self.observe(self._of(naming.BAD_ROWS, reason="failed"), 1)
         if what not in self._logged:
             self._logged.add(what)
-            log.exception(
-                "barograph could not %s for model %s; said once, counted from now on", what, self.model
-            )
+            log.error(
+                "barograph could not %s for model %s; said once, counted from now on",
+                what, self.model, exc_info=error,
+            )  # fmt: skip
 
+    def _keep(self, what: str, error: Exception) -> None:
+        """The same on the flusher's side, which must go on: with `strict`, the next caller is told."""
+        if self.strict:
+            self._error = self._error or error
+        else:
+            self.failed(what, error)
 
-class Watched:
-    """A model whose answers are recorded. Made by `Monitor.watch`."""
-
-    def __init__(self, model: Any, monitor: Monitor) -> None:
-        self._model, self._monitor = model, monitor
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def predict(self, features: Any, *args: Any, **options: Any) -> Any:
-        """The model's `predict`, recorded as predictions."""
-        return self._call(self._model.predict, _as_prediction, features, args, options)
-
-    def predict_proba(self, features: Any, *args: Any, **options: Any) -> Any:
-        """The model's `predict_proba`, recorded as scores: of the second class where there are two, else of the likeliest."""
-        return self._call(self._model.predict_proba, _as_score, features, args, options)
-
-    def __call__(self, features: Any, *args: Any, **options: Any) -> Any:
-        return self._call(self._model, _as_prediction, features, args, options)
-
-    def _call(self, method: Any, answer: Any, features: Any, args: Any, options: Any) -> Any:
-        request = self._monitor._request.get()
-        if request is None:
-            with self._monitor.request() as request:
-                return self._call(method, answer, features, args, options)
-        if request.depth == 0 and self._monitor.reject:
-            self._monitor._refuse(features)
-        request.depth += 1
-        try:
-            with self._timed(request):
-                result = method(features, *args, **options)
-        except Exception as error:
-            if request.depth == 1:
-                self._monitor.error(type(error).__name__)
-            raise
-        finally:
-            request.depth -= 1
-        if inspect.isawaitable(result):
-            return self._awaited(result, request, answer, features)
-        self._answered(request, answer, features, result)
-        return result
-
-    async def _awaited(self, result: Any, request: Request, answer: Any, features: Any) -> Any:
-        value = await result
-        self._answered(request, answer, features, value)
-        self._monitor._settle(request)
-        return value
-
-    def _answered(self, request: Request, answer: Any, features: Any, result: Any) -> None:
-        if request.depth:
-            return
-        try:
-            self._monitor._watched(request, features, **answer(self._model, result))
-        except Exception as error:
-            self._monitor._failed("record an answer", error)
-
-    @contextmanager
-    def _timed(self, request: Request) -> Iterator[None]:
-        if request.depth > 1:
-            yield
-            return
-        in_progress = self._monitor._of(naming.IN_PROGRESS)
-        self._monitor.observe(in_progress, 1)
-        try:
-            with self._monitor.stage(naming.PREDICT):
-                yield
-        finally:
-            self._monitor.observe(in_progress, -1)
-
-
-def _as_prediction(_: Any, result: Any) -> dict[str, Any]:
-    return {"prediction": result}
-
-
-def _as_score(model: Any, result: Any) -> dict[str, Any]:
-    shares = np.asarray(result)
-    if shares.ndim != 2:
-        return {"score": result}
-    if shares.shape[1] == 2:
-        return {"score": shares[:, 1]}
-    classes = getattr(model, "classes_", np.arange(shares.shape[1]))
-    return {"score": shares.max(axis=1), "prediction": np.asarray(classes)[shares.argmax(axis=1)]}
+    def _raise_kept(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 def _layout(reference: Reference | None) -> Layout:
@@ -529,20 +524,30 @@ def _layout(reference: Reference | None) -> Layout:
     return Layout(bins, schema, Counter(bins, schema), None, None)
 
 
-def _own(values: Any) -> Any:
-    """A copy of what the caller may change before the flush; immutable frames as they are."""
-    if isinstance(values, (dict, list)):
-        return values.copy()
-    if isinstance(values, np.ndarray) or (hasattr(values, "iloc") and hasattr(values, "copy")):
-        return values.copy()
-    return values
-
-
 def _only(answer: Any) -> Any:
     """The answer of one row: the only element where a model wraps it in an array."""
     if isinstance(answer, (list, tuple, np.ndarray)) and len(answer) == 1:
         return answer[0]
     return answer
+
+
+def _rows_of(features: Any) -> int:
+    return frames.length(features) if frames.is_batch(features) else 1
+
+
+def _is_count(n: Any) -> bool:
+    return not isinstance(n, bool) and isinstance(n, (int, np.integer)) and bool(n >= 1)
+
+
+def _check_options(reference: Any, clock: Any, flush_interval: Any, buffer_rows: Any) -> None:
+    if not (reference is None or isinstance(reference, (Reference, str, Path))):
+        raise TypeError(f"reference: {type(reference).__name__} is none; give a Reference or the path of one")
+    if clock is not None and not callable(getattr(clock, "now", None)):
+        raise TypeError(f"clock: {clock!r} is none; give barograph.Clock(), or Clock.parse of a text")
+    if not isinstance(flush_interval, (int, float)) or not 0 < flush_interval <= threading.TIMEOUT_MAX:
+        raise ValueError(f"flush_interval: {flush_interval!r}; give seconds above 0")
+    if not _is_count(buffer_rows):
+        raise ValueError(f"buffer_rows: {buffer_rows!r}; give a number of rows from 1")
 
 
 def _check_name(argument: str, value: Any) -> None:
@@ -561,6 +566,18 @@ def _begin_again(ref: "weakref.ref[Monitor]") -> None:
     if monitor is not None and not monitor._closed:
         monitor._logged = set()
         monitor._begin()
+        util = sys.modules.get("multiprocessing.util")
+        if (
+            util is not None
+        ):  # a child that multiprocessing starts forgets all finalizers, and then asks these
+            util.register_after_fork(monitor, lambda _: _close_with_process(ref))
+
+
+def _close_with_process(ref: "weakref.ref[Monitor]") -> None:
+    """A child of multiprocessing ends without a word to atexit, but runs the finalizers of its own."""
+    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _close, args=(ref,), exitpriority=100)
 
 
 def _close(ref: "weakref.ref[Monitor]") -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from barograph import naming
 from barograph.counters import Series
 from barograph.exposition import asgi_app
-from barograph.monitor import Monitor, Watched
+from barograph.monitor import Monitor
 from barograph.schema import SchemaViolation
+from barograph.watch import Watched
 
 PATHS = ("/metrics", "/profile", "/profile/reference/{bins}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -33,7 +34,7 @@ MAX_VIOLATIONS = 100
 _REQUEST_ID = naming.REQUEST_ID_HEADER.lower().encode()
 _PREDICTION_ID = naming.PREDICTION_ID_HEADER.lower().encode()
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._:/+=@-]")
-_MODELS_CALL = Watched._call.__code__
+_MODELS_CALLS = frozenset({Watched._call.__code__, Watched._awaited.__code__})
 _SCOPE_KEY = "barograph.id"
 
 
@@ -87,12 +88,14 @@ class Instrumented:
                     await self._answer(exchange, receive)
 
     async def _answer(self, exchange: "Exchange", receive: Receive) -> None:
-        with self.monitor.request(id=exchange.id):
+        with self.monitor.request(id=exchange.id) as request:
+            exchange.ended = lambda: self.monitor.end(request, exchange.seconds)
             try:
                 await self.app(exchange.scope, receive, exchange.send)
             except Exception as error:
                 exchange.status = 500  # whatever was said before: the answer is not whole
-                if not _left_a_watched_model(error):  # those it has counted itself
+                predicted = request.ran or request.rows
+                if predicted and not _left_a_watched_model(error):  # those it has counted itself
                     self.monitor.error(type(error).__name__)
                 raise
 
@@ -117,6 +120,7 @@ class Exchange:
         self.id: str = scope.get(_SCOPE_KEY) or request_id(scope)
         scope[_SCOPE_KEY] = self.id
         self.start, self.end, self.status = time.perf_counter(), 0.0, 500
+        self.ended: Callable[[], None] | None = None  # called once the whole answer is sent
 
     async def send(self, message: Message) -> None:
         """Hand a message on, with the id among the headers."""
@@ -128,6 +132,8 @@ class Exchange:
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self.end = time.perf_counter()
+            if self.ended is not None:
+                self.ended()
 
     @property
     def seconds(self) -> float:
@@ -228,7 +234,9 @@ class Routes:
         found = self._known.get((method, path))
         if found is None:
             found = self._match(method, path)
-            if found == path:  # has no parameters: there are no more of these than routes
+            if (
+                found == path and method in METHODS
+            ):  # has no parameters: there are no more of these than routes
                 self._known[method, path] = found
         return found
 
@@ -290,7 +298,7 @@ def _left_a_watched_model(error: BaseException) -> bool:
     for _ in range(10):
         if seen is None:
             return False
-        if any(frame.f_code is _MODELS_CALL for frame, _ in walk_tb(seen.__traceback__)):
+        if any(frame.f_code in _MODELS_CALLS for frame, _ in walk_tb(seen.__traceback__)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
