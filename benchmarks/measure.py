@@ -2,9 +2,9 @@
 
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 MICRO, MILLI = 1e6, 1e3  # from seconds
@@ -28,7 +28,7 @@ class Scale:
 
 FULL = Scale(
     blocks=60, peer_blocks=12, rounds=10, arrivals=5_000, profiles=5, frame_rows=1_000_000, repeats=41,
-    processes=16, wide=195, interpreters=9,
+    processes=16, wide=200, interpreters=9,
 )  # fmt: skip
 TINY = Scale(
     blocks=2, peer_blocks=1, rounds=1, arrivals=50, profiles=1, frame_rows=5_000, repeats=3,
@@ -106,33 +106,11 @@ def processor_time(call: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, float]:
-    """Wall and CPU seconds of this thread for one call."""
-    wall, used = time.perf_counter(), time.thread_time()
-    call()
-    return time.perf_counter() - wall, time.thread_time() - used
-
-
-def resident() -> int | None:
-    """Bytes of memory that this process holds now; None where the system does not say."""
-    return _status("VmRSS")
-
-
-def peak_of(call: Callable[[], Any]) -> int | None:
-    """Bytes above what is held now that a call needs at its peak; None where the system does not say."""
-    before = resident()
+def peak_of(call: Callable[[], Any]) -> int:
+    """Bytes that a call allocates at its peak, NumPy's arrays among them."""
+    tracemalloc.start()
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
-    except OSError:
-        return None
-    call()
-    peak = _status("VmHWM")
-    return None if before is None or peak is None else max(peak - before, 0)
-
-
-def _status(field_name: str) -> int | None:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field_name}:")), None)
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -48,7 +48,10 @@ class Recorded:
 
 
 def prometheus_recorder(registry: Any = None) -> Record:
-    """The same job with prometheus_client: a histogram a number, a labelled counter a category, score and prediction."""
+    """The same job with prometheus_client: a histogram a number, a labelled counter a category, score and prediction.
+
+    What is missing is counted too; a histogram would raise on None, and barograph does not.
+    """
     from prometheus_client import CollectorRegistry, Counter, Histogram
 
     registry = registry or CollectorRegistry()
@@ -56,11 +59,15 @@ def prometheus_recorder(registry: Any = None) -> Record:
     numbers = [(n, Histogram(n, n, registry=registry, buckets=bounds[n])) for n in model.numbers]
     kinds = [(n, Counter(n, n, ["value"], registry=registry)) for n in model.categories]
     score = Histogram("score", "score", registry=registry, buckets=[i / 32 for i in range(1, 32)])
+    missing = Counter("missing", "missing", ["column"], registry=registry)
     prediction = Counter("prediction", "prediction", ["value"], registry=registry)
 
     def record(row: dict[str, Any], value: float) -> None:
         for name, histogram in numbers:
-            histogram.observe(row[name])
+            if (given := row.get(name)) is None:
+                missing.labels(name).inc()
+            else:
+                histogram.observe(given)
         for name, counter in kinds:
             counter.labels(row[name]).inc()
         score.observe(value)

@@ -173,9 +173,8 @@ class Layout:
 
     def binned(self, name: str, values: Any, now: float) -> tuple[np.ndarray, np.ndarray]:
         """Slots of a numeric column's values, and the values."""
-        bins = self.bins.columns[name]
         x = self.schema[name].values(values, now)
-        return bins.index(x), x
+        return self.counter.table(name)(x), x
 
     def _pack_any(self, values: tuple[Any, ...]) -> bytes:
         """The same for one row of which some values may be missing, or no numbers."""
@@ -253,12 +252,12 @@ class RowCounter:
     # One row at a time.
 
     def _all_single(self, features: Sequence[Any]) -> bool:
-        """Whether all are dicts that hold one row. One value of each tells: a dict of columns holds no single value."""
-        if self._layout is None or set(map(type, features)) != {dict}:
+        """Whether each holds one row, for sure. One value tells: a dict of columns holds no single value."""
+        if self._layout is None:
             return False
         try:
             return set(map(type, map(self._layout.one, features))) <= SINGLE
-        except KeyError:
+        except Exception:  # a row that is no dict, or lacks that feature
             return False
 
     def _add_singles(self, columns: Row, now: float) -> None:
@@ -486,8 +485,8 @@ class RowCounter:
         if isinstance(bins, CategoryBins):
             counts[where] += np.bincount(bins.index(values), minlength=bins.size)
         else:
-            x = layout.schema[name].values(values, now)
-            add(bins.index(x), x, counts[where], sums[where])
+            places, x = layout.binned(name, values, now)
+            add(places, x, counts[where], sums[where])
 
     def _add_grid(self, name: str, values: np.ndarray) -> None:
         off = int(np.sum(np.isfinite(values) & (values != np.floor(values))))

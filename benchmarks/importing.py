@@ -1,0 +1,71 @@
+"""Row 7: what `import barograph` costs over a bare interpreter with NumPy, and what is installed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import barograph
+from benchmarks import peers
+from benchmarks.measure import Budget, Result, Scale, median, number
+
+CODE = """
+import json, sys, time
+def held():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS"))
+import numpy
+before, start, known = held(), time.process_time(), set(sys.modules)
+import {package}
+used = time.process_time() - start
+files = [getattr(m, "__file__", None) for name, m in list(sys.modules.items()) if name.split(".")[0] == "{package}"]
+print(json.dumps([used, held() - before, len(set(sys.modules) - known), [file for file in files if file]]))
+"""
+
+
+def measure(scale: Scale) -> list[Result]:
+    """The row."""
+    imported(barograph.__name__)  # makes the bytecode
+    ours = [imported("barograph") for _ in range(scale.interpreters)]
+    peer = [imported("prometheus_client") for _ in range(scale.interpreters)]
+    seconds, memory = (median([found[i] for found in ours]) for i in (0, 1))
+    peer_seconds, peer_memory = (median([found[i] for found in peer]) for i in (0, 1))
+    package = Path(barograph.__file__).parent
+    everything = sum(path.stat().st_size for path in package.rglob("*") if _installed(path))
+    core = sum(Path(path).stat().st_size for path in ours[0][3])
+    return [
+        Result(
+            row="`import barograph`",
+            ours=f"{number(seconds)} CPU s, {number(memory)} MB over NumPy; the package is {number(everything / 1e6)} MB, "
+            f"of which the {len(ours[0][3])} modules that this loads {number(core / 1e6)} MB",
+            peers=f"prometheus_client, which it imports: {number(peer_seconds)} s, {number(peer_memory)} MB",
+            budgets=[
+                Budget("CPU over NumPy's import", seconds, 0.2, " s"),
+                Budget("memory over NumPy's import", memory, 40, " MB"),
+                Budget("installed, console and demo included", everything / 1e6, 1, " MB"),
+            ],
+            figures={
+                "cpu_s": seconds,
+                "memory_mb": memory,
+                "installed_bytes": everything,
+                "core_bytes": core,
+            },
+        )
+    ]
+
+
+def imported(package: str) -> tuple[float, float, int, list[str]]:
+    """CPU seconds and MB that importing a package takes after NumPy, how many modules it loads, and the files of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(package=package)],
+        cwd=peers.ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    used, memory, modules, files = json.loads(done.stdout)
+    return used, memory, modules, files
+
+
+def _installed(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
