@@ -24,15 +24,16 @@ class Scale:
     processes: int  # processes that share counters in the scrape
     wide: int  # columns of the model that is scraped
     interpreters: int  # interpreters started to time an import
+    install: bool  # whether to make the environment of a peer that is not there yet
 
 
 FULL = Scale(
     blocks=60, peer_blocks=12, rounds=10, arrivals=5_000, profiles=5, frame_rows=1_000_000, repeats=41,
-    processes=16, wide=200, interpreters=9,
+    processes=16, wide=200, interpreters=9, install=True,
 )  # fmt: skip
 TINY = Scale(
     blocks=2, peer_blocks=1, rounds=1, arrivals=50, profiles=1, frame_rows=5_000, repeats=3,
-    processes=2, wide=6, interpreters=1,
+    processes=2, wide=6, interpreters=1, install=False,
 )  # fmt: skip
 
 

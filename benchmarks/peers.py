@@ -3,7 +3,6 @@
 Each records in a process of its own, which is this file: `python -m benchmarks.peers prometheus|whylogs BLOCKS ROWS`.
 """
 
-import functools
 import importlib.metadata
 import json
 import os
@@ -44,7 +43,7 @@ class Recorded:
     version: str = ""
     wall: float | None = None
     cpu: float | None = None
-    missing: str = ""
+    missing: str = ""  # why it was not measured
 
 
 def prometheus_recorder(registry: Any = None) -> Record:
@@ -92,37 +91,36 @@ def prometheus(blocks: int, rows: int, *, multiprocess: bool = False) -> Recorde
         return _recorded(name, [sys.executable], "prometheus", blocks, rows, place)
 
 
-def whylogs(blocks: int, rows: int) -> Recorded:
-    """whylogs in its own environment, which is made on first use."""
-    python, why = whylogs_python()
+def whylogs(blocks: int, rows: int, *, install: bool = True) -> Recorded:
+    """whylogs in its own environment, which is made on first use if it may be."""
+    python, why = whylogs_python(install=install)
     if python is None:
         return Recorded("whylogs", missing=why)
     return _recorded("whylogs", [str(python)], "whylogs", blocks, rows, {})
 
 
-@functools.cache
-def whylogs_python() -> tuple[Path | None, str]:
-    """The interpreter of the environment of whylogs, made if need be; or None and why there is none."""
-    host = os.environ.get("BAROGRAPH_PEERS_PYTHON") or _old_python()
-    if host is None:
-        return (
-            None,
-            f"whylogs-sketching has wheels up to Python {'.'.join(map(str, WHYLOGS_PYTHON))}; none is here",
-        )
+def whylogs_python(*, install: bool) -> tuple[Path | None, str]:
+    """The interpreter of the environment of whylogs; or None and why there is none."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(cache) / "barograph" if cache else ROOT / ".barograph") / "peers" / "whylogs-1.6.4"
+    folder = (Path(cache) / "barograph" if cache else ROOT / ".barograph") / "peers" / WHYLOGS[0]
     python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print("Installing whylogs into an environment of its own.", file=sys.stderr, flush=True)
-        for command in (
-            [host, "-m", "venv", "--clear", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *WHYLOGS],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = (done.stderr or done.stdout).strip().splitlines()
-                return None, f"it could not be installed: {said[-1] if said else command}"
-        (folder / ".ready").touch()
+    if (folder / ".ready").exists():
+        return python, ""
+    if not install:
+        return None, "not measured: its environment is not there, and a tiny run installs nothing"
+    host = _old_python()
+    if host is None:
+        return None, f"not measured: it has wheels up to Python {_dotted(WHYLOGS_PYTHON)}, which is not here"
+    print("Installing whylogs into an environment of its own.", file=sys.stderr, flush=True)
+    for command in (
+        [host, "-m", "venv", "--clear", str(folder)],
+        [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *WHYLOGS],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            return None, f"not measured: it could not be installed: {said[-1] if said else command}"
+    (folder / ".ready").touch()
     return python, ""
 
 
@@ -130,7 +128,11 @@ def _old_python() -> str | None:
     """An interpreter for which there are wheels."""
     if sys.version_info[:2] <= WHYLOGS_PYTHON:
         return sys.executable
-    return shutil.which("python" + ".".join(map(str, WHYLOGS_PYTHON)))
+    return shutil.which(f"python{_dotted(WHYLOGS_PYTHON)}")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _recorded(
@@ -140,7 +142,8 @@ def _recorded(
     environment = {k: v for k, v in os.environ.items() if k not in (MULTIPROCESS, "PYTHONPATH")} | place
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        return Recorded(name, missing=(done.stderr.strip().splitlines() or ["it failed"])[-1])
+        said = done.stderr.strip().splitlines() or ["it failed"]
+        return Recorded(name, missing=f"not measured: {said[-1]}")
     return Recorded(name, **json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -18,7 +18,7 @@ def measure(scale: Scale) -> list[Result]:
     found = [
         peers.prometheus(scale.peer_blocks, BLOCK),
         peers.prometheus(scale.peer_blocks, BLOCK, multiprocess=True),
-        peers.whylogs(max(scale.peer_blocks // 3, 1), BLOCK),
+        peers.whylogs(max(scale.peer_blocks // 3, 1), BLOCK, install=scale.install),
     ]
     rng = np.random.default_rng(1)
     with (

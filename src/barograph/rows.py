@@ -142,10 +142,27 @@ class Layout:
         return self.counter.lookup.select(order), starts
 
     @cached_property
+    def category_starts(self) -> np.ndarray:
+        """intp[categories, 1]: where each of `categories` begins in the vector of counts."""
+        return np.array([self.bins.offsets[n] for n in self.categories], dtype=np.intp)[:, None]
+
+    @cached_property
     def summed(self) -> np.ndarray:
         """intp[]: the slots of `numbers` that hold values, and not what is missing or invalid."""
         where = ((self.bins.offsets[n], self.bins.columns[n].values) for n in self.numbers)
         return np.concatenate([np.arange(0), *(np.arange(start, start + size) for start, size in where)])
+
+    @cached_property
+    def _answers(self) -> tuple[str, ...]:
+        """The score and the prediction, where they are numbers."""
+        columns = self.bins.columns
+        return tuple(
+            n for n in (SCORE, PREDICTION) if n in columns and not isinstance(columns[n], CategoryBins)
+        )
+
+    def prepare(self) -> None:
+        """Make the tables now: before the first request has to wait for them, and before a server forks its workers."""
+        _ = self.lookup, self.slots, *map(self.counter.table, self._answers)
 
     @cached_property
     def _getters(self) -> tuple[Callable[[Any], tuple[Any, ...]], ...]:
@@ -189,6 +206,8 @@ class RowCounter:
 
     def __init__(self, layout: Layout | None) -> None:
         self._layout = layout
+        if layout is not None:
+            layout.prepare()
         self._clear()
 
     def _clear(self) -> None:
@@ -452,10 +471,8 @@ class RowCounter:
         counts, sums = self._vectors(layout)
         if self._singles and layout.numbers:
             self._count_numbers(layout, counts, sums)
-        for i, name in enumerate(layout.categories):
-            where = layout.bins.slice(name)
-            slots = np.frombuffer(b"".join(chunk[i] for chunk in self._slots), dtype=np.uint8)
-            counts[where] += np.bincount(slots, minlength=where.stop - where.start)
+        if self._singles and layout.categories:
+            self._count_categories(layout, counts)
         self._count_answers(layout)  # last: an odd answer costs no feature
 
     def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:
@@ -468,6 +485,11 @@ class RowCounter:
         sums[layout.summed] += weights[layout.summed]
         for position, name in layout.whole:
             self._add_grid(name, matrix[position])
+
+    def _count_categories(self, layout: Layout, counts: np.ndarray) -> None:
+        columns = (chunk[i] for i in range(len(layout.categories)) for chunk in self._slots)
+        slots = np.frombuffer(b"".join(columns), dtype=np.uint8).reshape(len(layout.categories), -1)
+        counts += np.bincount((slots + layout.category_starts).ravel(), minlength=len(counts))
 
     def _count_answers(self, layout: Layout) -> None:
         scores = frames.floats(self._scores) if SCORE in layout.bins.columns else None
@@ -496,7 +518,7 @@ class RowCounter:
 
 def _derived(predictions: list[Any], scores: np.ndarray, threshold: float) -> Any:
     """Predictions as given, and where none was given what the score says."""
-    if not any(p is None for p in predictions):
+    if _NONE not in set(map(type, predictions)):
         return predictions
     derived = positive(scores, threshold).tolist()
     return [d if p is None else p for p, d in zip(predictions, derived, strict=True)]
