@@ -34,7 +34,8 @@ help:
 	$(info $(HELP))
 	@:
 
-.venv/.%: requirements/%.txt requirements/build.txt pyproject.toml tools/venv.py
+.venv/.%: requirements/%.txt requirements/build.txt pyproject.toml tools/venv.py \
+		hatch_build.py src/barograph/_compiled.c
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the path: barograph needs Python 3.11 or newer."; exit 2; }
 	@$(PYTHON) tools/venv.py $*
 
@@ -44,6 +45,10 @@ demo: .venv/.demo
 test: .venv/.test
 	@sh tools/debian.sh
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadgroup $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@echo "The same in pure Python, where what is compiled has a twin:"
+	@BAROGRAPH_PURE_PYTHON=1 $(BIN)/pytest -q tests/test_compiled.py tests/test_rows.py tests/test_monitor.py tests/test_profile.py
+endif
 
 test-slow: .venv/.test
 	@sh tools/debian.sh

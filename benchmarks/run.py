@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import drift, importing, peers, profiling, recording, requests, scrape
+from benchmarks import drift, evaluator, importing, peers, profiling, recording, requests, scrape
 from benchmarks.measure import FULL, TINY, Result
 
 GROUPS = {
@@ -17,6 +17,7 @@ GROUPS = {
     "requests": requests.measure,
     "profiling": profiling.measure,
     "drift": drift.measure,
+    "evaluator": evaluator.measure,
     "scrape": scrape.measure,
     "importing": importing.measure,
 }
@@ -47,6 +48,8 @@ NOTES = """\
   than in a loop that does nothing else.
 - **Profile.** `Reference.profile(frame)`, a new frame each time. Reading the bytes is NumPy's sum of each column as it is.
 - **Drift.** From a loaded reference and the counts of the windows to D, L, A, U, O, PSI and Jensen-Shannon of each column.
+- **Evaluator.** Snapshots of 100 models decoded, counted and stored in a DuckDB file four times a minute, a pass each minute, and
+  a sixtieth of what comes once an hour: tiles rolled up, and all columns judged. Reading over HTTP is not in it.
 - **Scrape.** `Monitor.render()`: flush, snapshot, text. The other processes' counts lie in files that all share.
 - **Import.** In a new interpreter that has imported NumPy, bytecode there.
 """

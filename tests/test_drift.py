@@ -17,12 +17,11 @@ from barograph.drift import (
     SIGNALS,
     ColumnReference,
     Columns,
-    moments,
-    quantile,
     signals,
     totals,
 )
-from barograph.profile import add
+from barograph.lookup import add
+from barograph.quantiles import moments, quantile
 
 EDGES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 4.0])
 NUMERIC = NumericBins(EDGES, low=-2.0, high=4.0)
@@ -364,10 +363,47 @@ def test_quantiles_of_windows_are_those_of_each_window():
 
 
 def test_a_quantile_in_an_open_outer_bin_stays_at_its_edge_or_near_its_mean():
-    counts = np.array([0, 0, 0, 0, 0, 0, 10, 0, 0])
+    counts = np.array([0, 0, 0, 0, 0, 1, 10, 0, 0])
     assert quantile(NUMERIC, counts, 0.9) == 4.0
-    sums = np.array([0, 0, 0, 0, 0, 0, 70.0, 0, 0])
+    sums = np.array([0, 0, 0, 0, 0, 3.0, 70.0, 0, 0])
     assert 7.0 < quantile(NUMERIC, counts, 0.9, sums) < 10.0
+
+
+EVERYWHERE = np.array([0.0, 0.05, 0.5, 0.95, 1.0])
+
+
+@pytest.mark.parametrize("value", [71.3, 0.0, -1.0, 13.37, 9_999.0, -999.0, 1e-7, 1e12, 6e15])
+@pytest.mark.parametrize("rows", [1, 30, 977])
+def test_quantiles_of_one_value_are_that_value(value, rows):
+    """A sensor that is stuck, a default: whichever bin it falls into."""
+    reference = np.random.default_rng(29).normal(70, 10, 5_000)
+    column, counts, sums = drawn(reference, np.full(rows, value))
+    np.testing.assert_allclose(quantile(column.bins, counts, EVERYWHERE, sums), value, rtol=1e-12)
+
+
+def test_a_default_among_ordinary_values_is_itself():
+    rng = np.random.default_rng(31)
+    reference = rng.normal(70, 10, 5_000)
+    column, counts, sums = drawn(reference, np.append(rng.normal(70, 10, 700), np.full(300, 999.0)))
+    low, middle, high = quantile(column.bins, counts, np.array([0.05, 0.6, 0.95]), sums)
+    assert 50 < low < 60 and 75 < middle < 85
+    assert high == pytest.approx(999.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("start", [0, 3, 1_600_000_000], ids=["from 0", "from 3", "epoch seconds"])
+def test_quantiles_of_few_whole_numbers_are_among_them(start):
+    rng = np.random.default_rng(37)
+    reference, live = (start + rng.integers(0, 9, n).astype(float) for n in (4_000, 500))
+    column, counts, sums = drawn(reference, live)
+    q = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    expected = np.quantile(live, q, method="inverted_cdf")
+    np.testing.assert_allclose(quantile(column.bins, counts, q, sums), expected, rtol=1e-12)
+
+
+def test_quantiles_of_a_yes_or_no_are_0_and_1():
+    values = np.repeat([0.0, 1.0], [400, 600])
+    column, counts, sums = drawn(values, values)
+    assert quantile(column.bins, counts, np.array([0.05, 0.4, 0.41, 0.95]), sums).tolist() == [0, 0, 1, 1]
 
 
 def test_a_quantile_of_nothing_is_no_number():

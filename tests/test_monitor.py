@@ -502,3 +502,26 @@ def test_a_child_of_multiprocessing_that_ends_leaves_nothing_uncounted(tmp_path)
 def test_an_option_of_a_wrong_kind_is_refused_with_the_remedy(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         Monitor("m", directory=tmp_path, **options)
+
+
+def test_a_batch_is_bounded_by_its_rows_and_what_does_not_fit_is_counted(tmp_path):
+    with Monitor(
+        "m", reference=REFERENCE, directory=tmp_path, flush_interval=1_000, buffer_rows=1_000
+    ) as monitor:
+        batch = {"x": np.zeros(700), "c": ["a"] * 700}
+        monitor.record(batch, score=np.full(700, 0.5))
+        monitor.record(batch, score=np.full(700, 0.5))  # 1,400 rows wait: too many
+        assert monitor.total(naming.PREDICTIONS) == 700
+        assert monitor.total(naming.DROPPED_ROWS, reason="buffer_full") == 700
+        monitor.record({"x": np.zeros(5_000), "c": ["a"] * 5_000})  # nothing waits: it is taken
+        assert monitor.total(naming.PREDICTIONS) == 5_700
+
+
+def test_how_full_the_buffer_was_is_shown(tmp_path):
+    with Monitor(
+        "m", reference=REFERENCE, directory=tmp_path, flush_interval=1_000, buffer_rows=1_000
+    ) as monitor:
+        for _ in range(250):
+            monitor.record(dict(ROWS[0]), score=0.5)
+        assert b'ml_monitor_buffer_ratio{model="m",version="0"} 0.25' in monitor.render()
+        assert b'ml_monitor_buffer_ratio{model="m",version="0"} 0' in monitor.render()

@@ -5,7 +5,7 @@ import pytest
 
 from barograph.bins import CategoryBins, NumericBins, numeric_bins, score_bins
 from barograph.output import class_shares, empty_share, overridden_shares, positive_share, response_quantiles
-from barograph.profile import add
+from barograph.lookup import add
 
 
 def counted(bins, values):

@@ -3,6 +3,9 @@
 # them those tests skip, and say so.
 missing=
 command -v promtool >/dev/null && command -v prometheus >/dev/null || missing="$missing prometheus"
+command -v amtool >/dev/null && command -v prometheus-alertmanager >/dev/null || missing="$missing prometheus-alertmanager"
+command -v victoria-metrics >/dev/null || missing="$missing victoria-metrics"
+command -v docker-compose >/dev/null || missing="$missing docker-compose"
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 

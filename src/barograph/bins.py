@@ -101,7 +101,7 @@ class NumericBins:
     def cells(self, counts: np.ndarray) -> np.ndarray:
         """Merge the slots into cells of about equal mass in `counts`: 0 to 15, and 16 for missing or invalid."""
         cells = np.full(self.size, CELL_MISSING, dtype=np.intp)
-        cells[: self.values] = _equal_mass(counts[: self.values])
+        cells[: self.values] = equal_mass(counts[: self.values])
         return cells
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,7 +164,11 @@ class CategoryBins:
         if isinstance(values, frames.Coded):
             lookup = np.append(self.index(values.categories), self.missing)
             return np.asarray(lookup[values.codes])
-        return np.array([self.slot(value) for value in frames.items(values)], dtype=np.intp)
+        listed = list(frames.items(values))
+        try:
+            return np.fromiter(map(self._slots.__getitem__, listed), dtype=np.intp, count=len(listed))
+        except (KeyError, TypeError):
+            return np.fromiter(map(self.slot, listed), dtype=np.intp, count=len(listed))
 
     def slot(self, value: Any) -> int:
         """Slot of one value."""
@@ -191,7 +195,7 @@ class CategoryBins:
         cells = np.full(self.size, CELL_MISSING, dtype=np.intp)
         cells[self.unseen] = CELL_UNSEEN
         order = np.argsort(-counts[: self.values], kind="stable")
-        cells[order] = _equal_mass(counts[order])
+        cells[order] = equal_mass(counts[order])
         return cells
 
     def to_dict(self) -> dict[str, Any]:
@@ -360,7 +364,7 @@ def _doublings(most: float, step: int) -> np.ndarray:
     return most * 2.0 ** np.arange(1, 21, step)
 
 
-def _equal_mass(counts: np.ndarray) -> np.ndarray:
+def equal_mass(counts: np.ndarray) -> np.ndarray:
     """Cell 0..15 of each slot by the middle of its share of the mass; all in one cell where there is no mass."""
     total = counts.sum()
     if not total:

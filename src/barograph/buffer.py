@@ -9,6 +9,7 @@ from typing import Any
 CHUNK = 32  # rows read in one hold of the interpreter's lock, some 0.1 ms, which a request may have to wait
 IN_A_HURRY = 256  # rows read at once where nobody waits for the lock, or the queue has grown long
 PAUSE = 0.001  # seconds between chunks, in which requests are answered
+PAUSED = 0.25  # of an interval may go by in pauses
 
 
 class Flusher:
@@ -16,6 +17,7 @@ class Flusher:
 
     `consume(chunk)` takes a list; `finish()` is called after the last chunk of a flush. With a long queue the pauses are
     left out, so that it does not grow. A full queue is the caller's to refuse: `queue.append` is all a request pays.
+    What is in the queue is counted at most `interval` later, as far as the work allows: that is what a killed process loses.
     """
 
     def __init__(
@@ -28,7 +30,8 @@ class Flusher:
         limit: int,
     ) -> None:
         self.queue, self._consume, self._finish = queue, consume, finish
-        self._interval, self._hurry = interval, limit // 8
+        self._interval = interval
+        self._hurry = min(limit // 8, int(interval * PAUSED / PAUSE) * CHUNK)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -63,5 +66,9 @@ class Flusher:
         return [take() for _ in range(min(size, len(self.queue)))]
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval):
+        wait = self._interval
+        while not self._stop.wait(wait):
+            start = time.monotonic()
             self.flush(gently=True)
+            # What comes just after a flush has begun waits for the end of the next one.
+            wait = max(self._interval - 2 * (time.monotonic() - start), self._interval / 4)

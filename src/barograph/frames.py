@@ -23,7 +23,7 @@ _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A dictionary-encoded column: `codes` (int64, -1 is missing) into `categories`."""
+    """A dictionary-encoded column: `codes` (signed integers of any width, -1 is missing) into `categories`."""
 
     codes: np.ndarray
     categories: list[Any]
@@ -176,7 +176,7 @@ def column(values: Any) -> Column:
 def _pandas(series: Any) -> Column:
     dtype = series.dtype
     if hasattr(dtype, "categories"):
-        return Coded(np.asarray(series.array.codes, dtype=np.int64), list(dtype.categories))
+        return Coded(np.asarray(series.array.codes), list(dtype.categories))
     kind = getattr(dtype, "kind", "O")
     if kind in "iufb" and not isinstance(dtype, np.dtype):  # nullable extension types
         return series.to_numpy(dtype=np.float64, na_value=math.nan)
@@ -186,7 +186,7 @@ def _pandas(series: Any) -> Column:
         return moved.to_numpy(dtype="datetime64[us]")
     if str(dtype) in ("str", "string"):
         codes, categories = series.factorize()
-        return Coded(codes.astype(np.int64), list(categories))
+        return Coded(codes, list(categories))
     return series.to_numpy()
 
 
@@ -195,8 +195,7 @@ def _arrow_or_polars(values: Any) -> Column:
     if kind.startswith(("dictionary", "string", "large_string")):  # Arrow
         whole = values.combine_chunks() if hasattr(values, "combine_chunks") else values
         whole = whole if kind.startswith("dictionary") else whole.dictionary_encode()
-        codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        return Coded(codes, whole.dictionary.to_pylist())
+        return Coded(_arrow_codes(whole.indices), whole.dictionary.to_pylist())
     if kind.startswith(("Categorical", "Enum")):  # Polars
         return _polars_categories(values)
     if kind.startswith(("decimal", "Decimal")):
@@ -205,6 +204,13 @@ def _arrow_or_polars(values: Any) -> Column:
         return np.asarray(values.to_numpy(zero_copy_only=False))  # Arrow
     except TypeError:
         return np.asarray(values.to_numpy())  # Polars
+
+
+def _arrow_codes(indices: Any) -> np.ndarray:
+    """Codes as they lie in memory, where none is missing; -1 for one that is."""
+    if indices.null_count == 0 and not str(indices.type).startswith("u"):
+        return np.asarray(indices.to_numpy())
+    return np.asarray(indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False))
 
 
 def _polars_categories(values: Any) -> Coded:

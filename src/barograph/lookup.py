@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from barograph import compiled
 from barograph.bins import NumericBins
 
+BLOCK = 32_768  # values at a time: what fits into a core's cache
 BITS, FEWER_BITS = 18, 16  # of a key: each bit halves what has to be searched, and doubles the tables
 MANY = 64  # columns from which tables of 256 kB each would be too much for a serving process
 _AMBIGUOUS8, _AMBIGUOUS16 = np.iinfo(np.uint8).max, np.iinfo(np.uint16).max
@@ -47,6 +49,28 @@ class Lookup:
         bins = tuple(self.bins[i] for i in columns)
         return Lookup(bins, self.centres[order], self.starts[order], self.table, self.ambiguous, self.bits)
 
+    def count(
+        self,
+        column: int,
+        values: np.ndarray,
+        counts: np.ndarray,
+        sums: np.ndarray,
+        *,
+        first: int = 0,
+        step: int = 1,
+    ) -> None:
+        """Count each `step`-th value (float64) from `first` on in a column's slots, in place; `sums` adds up the values."""
+        if compiled.count is None:
+            own = self.select([column])
+            for start in range(first, len(values), BLOCK * step):
+                block = np.ascontiguousarray(values[start : start + BLOCK * step : step])
+                add(own.index(block[None, :])[0], block, counts, sums)
+            return
+        begin, edges = self.starts[column], self.bins[column].edges
+        table = self.table[begin : begin + (1 << self.bits)]
+        whole = np.ascontiguousarray(values)
+        compiled.count(whole, first, step, table, self.bits, float(self.centres[column]), edges, counts, sums)
+
     def index(self, matrix: np.ndarray) -> np.ndarray:
         """Slots (columns, rows) of float64 values (columns, rows); equal to each column's `NumericBins.index`."""
         keys = _keys(matrix, self.centres[:, None], self.bits) + self.starts[:, None]
@@ -66,6 +90,18 @@ class Lookup:
                 flat[unsure[first:last]] = (
                     bins.edges.searchsorted(part, "right") if finite else bins.index(part)
                 )
+
+
+def add(slots: np.ndarray, values: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
+    """Count values in their slots, in place; `sums` takes the values of the value slots (the last two are not values)."""
+    slots = slots.astype(np.intp, copy=False)  # once, not in each bincount
+    counts += np.bincount(slots, minlength=len(counts))
+    sums[:-2] += bounded(np.bincount(slots, weights=values, minlength=len(sums))[:-2])
+
+
+def bounded(sums: np.ndarray) -> np.ndarray:
+    """Sums that can be added up for ever: one that overflowed must not make all that follow infinite."""
+    return np.asarray(np.clip(sums, -1e250, 1e250))
 
 
 def _keys(values: np.ndarray, centre: np.ndarray | float, bits: int) -> np.ndarray:

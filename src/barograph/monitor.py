@@ -24,20 +24,22 @@ from barograph.bins import BinSet, score_bins
 from barograph.buffer import Flusher
 from barograph.clock import Clock
 from barograph.counters import Series, SharedCounters, Snapshot
-from barograph.environment import config_hash, digest, package_version
+from barograph.environment import config_hash, digest
 from barograph.exposition import render
+from barograph.layout import Layout
 from barograph.naming import Metric
 from barograph.profile import Counter
 from barograph.reference import Reference
 from barograph.request import Pending, Request
-from barograph.rows import Counted, Layout, Row, RowCounter
+from barograph.resources import usage
+from barograph.rows import SINGLE, Row, RowCounter
 from barograph.schema import Column, Schema, SchemaViolation, Violation
 from barograph.watch import Watched, check_features, named, own, watched
+from barograph.writer import Writer
 
 log = logging.getLogger("barograph")
 
-MAX_LABELS = 50  # values of a label that callers make up: stages, errors, rules, events
-OTHER = "other"
+LOOKING = 5.0  # seconds between two looks at what the process uses
 
 
 class Monitor:
@@ -46,7 +48,9 @@ class Monitor:
     `reference` is a Reference or a path to one; without it, service and scores are watched and features are not. `clock`
     replaces wall time. `artifact` (a path or bytes) and `config` are identified by their hashes. `directory` is where the
     workers of this service share their counters (default: BAROGRAPH_DIR, else found from the server). `token` guards
-    /profile (default: BAROGRAPH_TOKEN). `strict` raises what is else counted and logged once: for tests.
+    /profile (default: BAROGRAPH_TOKEN). `strict` raises what is else counted and logged once: for tests. Every
+    `flush_interval` seconds a thread counts what was recorded; at most `buffer_rows` single rows and as many rows of batches
+    wait for it, and the rest is dropped and counted.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Monitor("m", directory=folder) as monitor:
@@ -76,15 +80,14 @@ class Monitor:
         self.model, self.version, self.clock, self.strict = model, version, clock or Clock(), strict
         self.reference = Reference.load(reference) if isinstance(reference, (str, Path)) else reference
         self.token = token if token is not None else os.environ.get(naming.TOKEN_VARIABLE) or None
-        self.reject = False  # set by an integration: rows that break the schema raise SchemaViolation
         self._digest, self._config = digest(artifact), config_hash(config)
         self._layout = _layout(self.reference)
         self._rows: deque[tuple[Any, ...]] = deque()
         self._observed: deque[tuple[Series, float]] = deque()
-        self._limit = buffer_rows
-        self._dropped = 0
+        self._limit = self._buffer_rows = buffer_rows
+        self._batched = self._dropped = 0
+        self._reject = False
         self._logged: set[str] = set()
-        self._labels: dict[str, set[str]] = {}
         self._error: Exception | None = None  # with `strict`: the first of the flusher's thread
         self._request: ContextVar[Request | None] = ContextVar("barograph_request", default=None)
         self.current = self._request
@@ -93,7 +96,7 @@ class Monitor:
         self._flush_seconds = flush_interval
         self._closed = False
         if self.reference is not None:
-            self._counters.publish(f"{self.reference.bins.id}.reference.json", self.reference.to_json())
+            self._counters.publish(f"{self.reference.id}.reference.json", self.reference.to_json())
         self._begin()
         _after_fork(self)
         _close_with_process(weakref.ref(self))
@@ -103,13 +106,19 @@ class Monitor:
         """Whatever a process must have of its own: made at the start, and anew in a forked child."""
         self._rows.clear()
         self._observed.clear()
-        self._dropped = 0
-        self._lock = threading.Lock()  # of `_dropped`
+        self._batched = self._dropped = 0
+        self._used = 0.0  # CPU seconds of the flush that is under way
+        self._waiting = 0  # rows that it found
+        self._lock = threading.Lock()  # of these two
         self._counter = RowCounter(self._layout)
+        self._packer = self._layout.packer(self._limit)
+        self._set_path()
         self._flusher = Flusher(
             self._rows, self._consume, self._finish, interval=self._flush_seconds, limit=self._limit
         )
-        self._create()
+        self._writer = Writer(self.model, self.version, self._layout, self._counters)
+        self._writer.create(self.reference, self._digest, self._config)
+        self._look()
         self._flusher.start()
 
     # Recording.
@@ -134,7 +143,14 @@ class Monitor:
         own time (aware datetime or epoch seconds). Costs the caller less than a microsecond; a full buffer drops the row and
         counts it.
         """
-        if type(features) is dict and len(self._rows) < self._limit and not self.reject:
+        if self._pack is not None and self._pack(
+            features, score, prediction, id, time, segments, delivered, rule
+        ):
+            request = self._request.get()
+            if request is not None:
+                request.rows += 1
+            return
+        if self._direct and type(features) is dict and len(self._rows) < self._limit and _is_row(features):
             request = self._request.get()
             if request is not None:
                 request.rows += 1
@@ -155,18 +171,38 @@ class Monitor:
             request = self._request.get()
             if request is not None:
                 request.rows += _rows_of(features)
-            self._append(own(features), *map(own, answers[:2]), *answers[2:], request)
+            self._append(own(features), *map(own, answers), request)
         except SchemaViolation:
             raise
         except Exception as error:
             self.failed("record", error)
 
+    @property
+    def reject(self) -> bool:
+        """Whether rows that break the schema raise SchemaViolation; set by an integration."""
+        return self._reject
+
+    @reject.setter
+    def reject(self, reject: bool) -> None:
+        self._reject = reject
+        self._set_path()
+
+    def _set_path(self) -> None:
+        """Rows that nobody has to look at first are taken directly, and packed where they are plain."""
+        self._direct = not (self._reject or self.strict or self._closed)
+        self._pack = self._packer.append if self._direct else None
+
     def _append(self, features: Any, *rest: Any) -> None:
-        """Hand a row or a batch to the flusher, or drop and count it where the buffer is full."""
-        if len(self._rows) < self._limit:
-            self._rows.append(Row(features, *rest))
-        else:
-            self._drop(_rows_of(features))
+        """Hand a row or a batch to the flusher, or drop and count it where the buffer is full. A batch that finds it empty
+        is taken, whatever its size."""
+        more = _rows_of(features) - 1
+        with self._lock:
+            full = len(self._rows) >= self._limit or (self._batched and self._batched + more > self._limit)
+            if not full:
+                self._batched += more
+                self._rows.append(Row(features, *rest))
+        if full:
+            self._drop(more + 1)
 
     def _drop(self, rows: int) -> None:
         if not self._closed:
@@ -187,7 +223,7 @@ class Monitor:
         for v in violations:
             found[v.column, v.kind] += rows if v.row is None else 1
         for (column, kind), n in found.items():
-            name = self._bounded("extra", column) if kind == "extra_column" else column
+            name = self._writer.bounded("extra", column) if kind == "extra_column" else column
             self.observe(self._of(naming.VIOLATIONS, column=name, kind=kind), n)
         raise SchemaViolation(violations)
 
@@ -241,7 +277,7 @@ class Monitor:
         try:
             yield
         finally:
-            label = self._bounded("stage", name)
+            label = self._writer.bounded("stage", name)
             self.observe(self._of(naming.DURATION, stage=label), wall.perf_counter() - start)
 
     def business(self, event: str, n: int = 1) -> None:
@@ -251,12 +287,12 @@ class Monitor:
                 "count events", ValueError(f"n: {n!r} is no number of events; give an integer from 1")
             )
             return
-        labels = {"model": self.model, "event": self._bounded("event", event)}
+        labels = {"model": self.model, "event": self._writer.bounded("event", event)}
         self.observe(Series.of(naming.BUSINESS, labels), n)
 
     def error(self, kind: str) -> None:
         """Count a prediction that failed, by kind of error."""
-        self.observe(self._of(naming.ERRORS, error=self._bounded("error", kind)), 1)
+        self.observe(self._of(naming.ERRORS, error=self._writer.bounded("error", kind)), 1)
 
     def observe(self, series: Series, value: float) -> None:
         """Add `value` to a series without blocking: a counter or gauge grows by it, a histogram takes it as seconds."""
@@ -286,9 +322,9 @@ class Monitor:
         """The same as Prometheus text."""
         return render(self.snapshot(), self._counters.references())
 
-    def reference_json(self, bins: str) -> bytes | None:
-        """The reference of these bins, as its file's content, if a process of this service holds it."""
-        return self._counters.published(f"{bins}.reference.json")
+    def reference_json(self, id: str) -> bytes | None:
+        """The reference of this content id, as its file's content, if a process of this service holds it."""
+        return self._counters.published(f"{id}.reference.json")
 
     def total(self, metric: Metric, **labels: str) -> int:
         """The sum over this model's series of a counter, narrowed by labels."""
@@ -309,6 +345,7 @@ class Monitor:
         if not self._closed:
             self._closed = True
             self._limit = 0  # what is recorded from now on is neither held nor counted
+            self._set_path()
             self._flusher.stop()
             self._counters.close()
             self._raise_kept()
@@ -322,7 +359,14 @@ class Monitor:
     # The flusher's side.
 
     def _consume(self, rows: list[tuple[Any, ...]]) -> None:
+        start = wall.thread_time()
+        self._waiting = max(self._waiting, len(rows) + len(self._rows), self._batched)
+        batched = sum(_rows_of(row[0]) - 1 for row in rows if type(row) is Row)
         self._counter.add(rows, self.clock.now())
+        if batched:
+            with self._lock:
+                self._batched -= batched
+        self._used += wall.thread_time() - start
 
     def _finish(self) -> None:
         start = wall.thread_time()
@@ -331,132 +375,37 @@ class Monitor:
                 write()
             except Exception as error:
                 self._keep("count", error)
-        used = self._counters.vector(self._of(naming.FLUSH_SECONDS))
-        used.sums[0] += wall.thread_time() - start
+        if wall.monotonic() >= self._look_at:
+            self._look()
+        self._writer.observe([(self._of(naming.FLUSH_SECONDS), self._used + wall.thread_time() - start)])
+        self._used = 0.0
+
+    def _look(self) -> None:
+        """Show what the process uses."""
+        self._look_at = wall.monotonic() + LOOKING
+        try:
+            self._writer.use(usage())
+        except Exception as error:
+            self._keep("see what the process uses", error)
 
     def _write_counted(self) -> None:
-        self._write(self._counter.take())
-
-    def _write(self, counted: Counted) -> None:
+        waiting, self._waiting = max(self._waiting, len(self._packer)), 0
+        self._counter.add_packed(self._packer.drain())
+        counted = self._counter.take()
         if counted.error is not None:
             self._keep("count rows", counted.error)
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
             counted.dropped["buffer_full"] += dropped
-        vector = self._counters.vector
-        vector(Series.of(naming.CLOCK, {})).sums[0] = self.clock.now()
-        vector(self._of(naming.PREDICTIONS)).counts[0] += counted.rows
-        vector(self._of(naming.EMPTY)).counts[0] += counted.empty
-        if counted.counts is not None and counted.sums is not None:
-            columns = vector(self._columns)
-            columns.counts[:] += counted.counts
-            columns.sums[:] += counted.sums
-        self._count(naming.DROPPED_ROWS, "reason", counted.dropped)
-        self._count(naming.BAD_ROWS, "reason", counted.bad)
-        self._count(naming.OVERRIDDEN, "rule", counted.overridden)
-        by_kind = {
-            "grid": counted.grid,
-            "missing_column": counted.missing_columns,
-            "extra_column": counted.extra_columns,
-        }
-        for kind, columns_of_kind in by_kind.items():
-            for column, n in columns_of_kind.items():
-                name = self._bounded("extra", column) if kind == "extra_column" else column
-                vector(self._of(naming.VIOLATIONS, column=name, kind=kind)).counts[0] += n
+        self._writer.write(counted, clock=self.clock.now(), fill=min(waiting / self._buffer_rows, 1.0))
 
     def _write_observed(self) -> None:
-        for _ in range(len(self._observed)):
-            series, value = self._observed.popleft()
-            vector = self._counters.vector(series)
-            if series.kind == "histogram":
-                vector.counts[int(np.searchsorted(naming.DURATION_BUCKETS, value, side="left"))] += 1
-                vector.sums[0] += value
-            elif series.counts:
-                vector.counts[0] += int(value)
-            else:
-                vector.sums[0] += value
-
-    def _create(self) -> None:
-        """Make every series that can be named at 0: a counter that is first seen at 5 has an increase of 0."""
-        zero = [
-            *(
-                self._of(m)
-                for m in (naming.PREDICTIONS, naming.EMPTY, naming.IN_PROGRESS, naming.FLUSH_SECONDS)
-            ),
-            *(self._of(naming.DURATION, stage=stage) for stage in (naming.TOTAL, naming.PREDICT)),
-            *(
-                self._of(naming.DROPPED_ROWS, reason=r)
-                for r in ("buffer_full", "time", "batch", "unreadable")
-            ),
-            *(
-                self._of(naming.BAD_ROWS, reason=r)
-                for r in (
-                    "shape",
-                    "length",
-                    "time",
-                    "naive_time",
-                    "empty_batch",
-                    "batch",
-                    "rejected",
-                    "failed",
-                )
-            ),
-            Series.of(naming.CLOCK, {}),
-        ]
-        for series in zero:
-            self._counters.vector(series)
-        self._counters.vector(self._columns)
-        for column in self._layout.features:
-            kinds = ["missing_column"] + ["grid"] * (
-                self._layout.schema[column].kind in ("integer", "boolean")
-            )
-            for kind in kinds:
-                self._counters.vector(self._of(naming.VIOLATIONS, column=column, kind=kind))
-        self._counters.vector(self._of(naming.MODEL_INFO, **self._info())).sums[0] = 1
-        for labels in self._dependencies():
-            self._counters.vector(self._of(naming.DEPENDENCY_INFO, **labels)).sums[0] = 1
-
-    def _info(self) -> dict[str, str]:
-        reference = self.reference
-        trained = {} if reference is None else reference.environment.get("packages", {})
-        return {
-            "task": "" if reference is None else reference.task,
-            "reference": "" if reference is None else reference.id,
-            "bins": self.bins.id,
-            "digest": self._digest,
-            "config": self._config,
-            "framework": next((f"{package} {version}" for package, version in trained.items()), ""),
-        }
-
-    def _dependencies(self) -> list[dict[str, str]]:
-        trained = {} if self.reference is None else self.reference.environment.get("packages", {})
-        return [
-            {"package": package, "trained": version, "running": package_version(package) or "absent"}
-            for package, version in trained.items()
-        ]
-
-    @cached_property
-    def _columns(self) -> Series:
-        labels = {"model": self.model, "version": self.version, "bins": self.bins.id}
-        return Series.of(naming.COLUMN_VALUES, labels, size=self.bins.size)
+        take = self._observed.popleft
+        self._writer.observe(take() for _ in range(len(self._observed)))
 
     def _of(self, metric: Metric, **labels: str) -> Series:
-        return Series.of(metric, {"model": self.model, "version": self.version, **labels})
-
-    def _count(self, metric: Metric, label: str, counts: Mapping[str, int]) -> None:
-        for value, n in counts.items():
-            self._counters.vector(self._of(metric, **{label: self._bounded(label, value)})).counts[0] += n
-
-    def _bounded(self, label: str, value: str) -> str:
-        """A label value that a caller made up, cut to 80 characters; past 50 of them it is `other`."""
-        known = self._labels.setdefault(label, set())
-        value = str(value)[:80]
-        if value not in known:
-            if len(known) >= MAX_LABELS:
-                return OTHER
-            known.add(value)
-        return value
+        return self._writer.of(metric, **labels)
 
     # Watched models.
 
@@ -531,8 +480,16 @@ def _only(answer: Any) -> Any:
     return answer
 
 
+def _is_row(features: dict[Any, Any]) -> bool:
+    """Whether a dict is one row, for sure: one value tells, for a batch has none that stands alone."""
+    return type(next(iter(features.values()), None)) in SINGLE
+
+
 def _rows_of(features: Any) -> int:
-    return frames.length(features) if frames.is_batch(features) else 1
+    try:
+        return frames.length(features) if frames.is_batch(features) else 1
+    except Exception:  # it cannot even be asked
+        return 1
 
 
 def _is_count(n: Any) -> bool:

@@ -88,6 +88,13 @@ WORKERS_UNSHARED = Metric(
     (),
     "Workers of this server that do not share counters with this one: totals here are too low.",
 )
+SERIES = Metric("ml_monitor_series", "gauge", (), "Series that are shown here, with this one.")
+SERIES_HIDDEN = Metric(
+    "ml_monitor_series_hidden",
+    "gauge",
+    (),
+    "Series of columns that are not shown, as they would be too many.",
+)
 HTTP_REQUESTS = Metric(
     "http_requests_total",
     "counter",
@@ -102,6 +109,34 @@ HTTP_DURATION = Metric(
 )
 HTTP_IN_PROGRESS = Metric(
     "http_requests_in_progress", "gauge", ("handler", "method"), "HTTP requests being answered now."
+)
+# Of a replica: summed over the processes of a server. The names are those of prometheus_client, which shows one process alone.
+PROCESS_CPU = Metric(
+    "process_cpu_seconds_total",
+    "counter",
+    (),
+    "Processor seconds of all processes of this server, ended ones too.",
+)
+PROCESS_MEMORY = Metric(
+    "process_resident_memory_bytes", "gauge", (), "Resident memory of the live processes of this server."
+)
+PROCESS_OPEN_FILES = Metric("process_open_fds", "gauge", (), "Open files and sockets of the live processes.")
+PROCESS_MAX_FILES = Metric(
+    "process_max_fds", "gauge", (), "Open files and sockets that the live processes may have."
+)
+PROCESS_START = Metric(
+    "process_start_time_seconds",
+    "gauge_max",
+    (),
+    "When the last process of this server started, in epoch seconds.",
+)
+PROCESS_READ_BYTES = Metric("process_read_bytes_total", "counter", (), "Bytes read from disks.")
+PROCESS_WRITTEN_BYTES = Metric("process_written_bytes_total", "counter", (), "Bytes written to disks.")
+DISK_FREE = Metric(
+    "process_disk_free_bytes", "gauge_max", (), "Free space of the file system that the process works in."
+)
+DISK_SIZE = Metric(
+    "process_disk_size_bytes", "gauge_max", (), "Size of the file system that the process works in."
 )
 SIGNAL = Metric(
     "ml_signal",
@@ -122,10 +157,25 @@ ALERT_STATE = Metric(
     "1 for the state that an alert is in.",
 )
 EVALUATOR_SUCCESS = Metric(
-    "ml_evaluator_last_success_timestamp_seconds", "gauge", (), "When the evaluator last finished a pass."
+    "ml_evaluator_last_success_timestamp_seconds",
+    "gauge",
+    (),
+    "When the evaluator last finished a pass, in wall time.",
+)
+MESSAGES_WAITING = Metric(
+    "ml_evaluator_messages_waiting", "gauge", (), "Messages about alerts that a webhook has not taken yet."
 )
 REFERENCE_RATIO = Metric(
-    "ml_reference_ratio", "gauge", ("model", "column", "cell"), "The reference's share of a column's cell."
+    "ml_reference_ratio",
+    "gauge",
+    (*_MODEL, "bins", "column", "cell", "position", "shape", "values"),
+    "The reference's share of a column's cell, its place, the cell it is judged in, and what falls into it.",
+)
+REFERENCE_ROWS = Metric(
+    "ml_reference_rows",
+    "gauge",
+    (*_MODEL, "bins", "column"),
+    "Rows of the reference that a column is judged by.",
 )
 
 METRICS: dict[str, Metric] = {m.name: m for m in list(globals().values()) if isinstance(m, Metric)}
@@ -156,12 +206,15 @@ def cell_label(index: int) -> str:
 # Environment variables.
 DIRECTORY_VARIABLE = "BAROGRAPH_DIR"
 TOKEN_VARIABLE = "BAROGRAPH_TOKEN"
+PURE_VARIABLE = "BAROGRAPH_PURE_PYTHON"
+SERIES_VARIABLE = "BAROGRAPH_MAX_SERIES"
 
 # Files.
 COUNTS_SUFFIX = ".counts"
 DEAD_COUNTS = "dead.counts"
 EPOCH_FILE = "epoch"
 LOCK_FILE = "lock"
+REFERENCE_SUFFIX = ".reference.json"
 
 # HTTP.
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -212,6 +265,43 @@ DEPENDENCY_DIFFERS = Rule(
 )
 ROWS_DROPPED = Rule(
     "MLMonitorDroppingRows", "ticket", "causes", 120, 600, "The monitor drops rows that it should count."
+)
+
+BUSINESS_STOPPED = Rule(
+    "MLModelBusinessStopped", "page", "outcomes", 0, 300, "No business event where at least 14 were expected."
+)
+REFERENCE_CHANGED = Rule(
+    "MLModelReferenceChanged",
+    "ticket",
+    "causes",
+    1_800,
+    0,
+    "One version of a model runs with two references, or with another one than before.",
+)
+ARTIFACT_DIFFERS = Rule(
+    "MLModelArtifactDiffers",
+    "ticket",
+    "causes",
+    1_800,
+    0,
+    "Processes of one version run different artifacts or configurations.",
+)
+TARGET_DOWN = Rule("MLMonitorTargetDown", "ticket", "service", 300, 0, "A serving process cannot be read.")
+WORKERS_APART = Rule(
+    "MLMonitorWorkersUnshared",
+    "ticket",
+    "causes",
+    300,
+    0,
+    "Workers of a server do not share their counters: totals are too low.",
+)
+EVALUATOR_STALE = Rule(
+    "MLMonitorEvaluatorStale",
+    "ticket",
+    "service",
+    300,
+    0,
+    "The evaluator has not finished a pass: drift and outcomes are not judged.",
 )
 
 RULES: dict[str, Rule] = {r.name: r for r in list(globals().values()) if isinstance(r, Rule)}

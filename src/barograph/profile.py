@@ -1,7 +1,7 @@
 """A profile: integer counts over frozen bins. Merging is addition, so threads, replicas and hours add up exactly."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,10 +10,9 @@ import numpy as np
 
 from barograph import frames
 from barograph.bins import BinSet, CategoryBins, NumericBins
-from barograph.lookup import Lookup
+from barograph.lookup import BLOCK, Lookup, add
 from barograph.schema import Schema
 
-BLOCK = 32_768  # rows at a time: what fits into a core's cache
 PAIRS = 1 << 19  # codes at a time: a table of all pairs of codes pays for itself
 TABLE_WORTH = 4_096  # rows above which building a lookup table pays for itself
 
@@ -88,9 +87,7 @@ class Counter:
     bins: BinSet
     schema: Schema
     centres: Mapping[str, float] = field(default_factory=dict)
-    _tables: dict[str, Callable[[np.ndarray], np.ndarray]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _tables: dict[str, tuple[Lookup, int]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
@@ -121,35 +118,28 @@ class Counter:
         elif isinstance(bins, CategoryBins):
             counts += category_counts(bins, data.columns[name])
         else:
-            values = self.schema[name].values(data.columns[name], now)
-            index = self.table(name) if data.rows >= TABLE_WORTH else bins.index
-            for start in range(0, data.rows, BLOCK):
-                block = np.ascontiguousarray(values[start : start + BLOCK])
-                add(index(block), block, counts, sums)
+            x = self.schema[name].values(data.columns[name], now)
+            self.count(name, x, counts, sums)
 
-    def table(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
-        """What finds the slots of a numeric column's values by table."""
+    def count(self, name: str, x: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
+        """Count a numeric column's values (float64) in its slots, in place."""
+        bins = self.bins.columns[name]
+        if name in self._tables or len(x) >= TABLE_WORTH:
+            lookup, place = self.table(name)
+            lookup.count(place, x, counts, sums)
+        else:
+            add(bins.index(x), x, counts, sums)
+
+    def table(self, name: str) -> tuple[Lookup, int]:
+        """The tables that a numeric column is looked up in, and its place among them; made on first use."""
         if name not in self._tables:
             if name in self.numbers:
-                lookup = self.lookup.select([self.numbers.index(name)])
+                self._tables[name] = self.lookup, self.numbers.index(name)
             else:  # more bins than the others' tables have numbers for: a score
                 bins = self.bins.columns[name]
                 assert isinstance(bins, NumericBins)
-                lookup = Lookup.build([bins], [self.centres.get(name, 0.0)])
-            self._tables[name] = lambda values: lookup.index(values[None, :])[0]
+                self._tables[name] = Lookup.build([bins], [self.centres.get(name, 0.0)]), 0
         return self._tables[name]
-
-
-def add(slots: np.ndarray, values: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
-    """Count values in their slots, in place; `sums` takes the values of the value slots (the last two are not values)."""
-    slots = slots.astype(np.intp, copy=False)  # once, not in each bincount
-    counts += np.bincount(slots, minlength=len(counts))
-    sums[:-2] += bounded(np.bincount(slots, weights=values, minlength=len(sums))[:-2])
-
-
-def bounded(sums: np.ndarray) -> np.ndarray:
-    """Sums that can be added up for ever: one that overflowed must not make all that follow infinite."""
-    return np.asarray(np.clip(sums, -1e250, 1e250))
 
 
 def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:

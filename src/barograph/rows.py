@@ -5,29 +5,25 @@ in numpy.
 """
 
 import math
-import struct
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cached_property
-from itertools import starmap
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from barograph import frames
-from barograph.bins import BinSet, CategoryBins
+from barograph import compiled, frames
+from barograph.bins import CategoryBins
+from barograph.compiled import Drained
+from barograph.layout import Layout
+from barograph.lookup import bounded
 from barograph.naming import PREDICTION, SCORE
-from barograph.profile import Counter, add, bounded
 from barograph.reference import positive
-from barograph.schema import Schema
 
 FAR = 3600.0  # seconds: a row whose own time is further from the clock is not counted by arrival
 MAX_RULES = 50
 FEW = 256  # rows up to which a batch is counted as single rows
-MAX_KEPT = 10_000  # values of a column whose slot is kept at hand
 _NONE = type(None)
 SINGLE = frozenset(
     {float, int, bool, str, _NONE, np.float64, np.int64}
@@ -70,137 +66,6 @@ class Counted:
     error: Exception | None = None
 
 
-class Slots(dict[Any, int]):
-    """The slot of each category of a column. One that is not among them is asked of the bins, and kept for the next time."""
-
-    def __init__(self, bins: CategoryBins) -> None:
-        super().__init__((name, i) for i, name in enumerate(bins.categories))
-        self._bins = bins
-
-    def __missing__(self, value: Any) -> int:
-        slot = self._bins.slot(value)
-        short = len(value) <= 100 if type(value) is str else type(value) is int and 1 < value < 10**18
-        if short and len(self) < MAX_KEPT:
-            self[value] = slot  # but not 0 and 1: False and True are the same keys, and other categories
-        return slot
-
-    def of(self, values: Sequence[Any]) -> bytes:
-        """The slot of each value."""
-        try:
-            return bytes(map(self.__getitem__, values))
-        except TypeError:  # a value that cannot be hashed
-            return bytes(map(self._bins.slot, values))
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """What is prepared once for a model's columns: who is read how, and the binning of batches."""
-
-    bins: BinSet
-    schema: Schema
-    counter: Counter
-    task: str | None
-    threshold: float | None
-
-    @cached_property
-    def features(self) -> tuple[str, ...]:
-        return tuple(n for n in self.bins.columns if self.bins.roles[n] == "feature")
-
-    @cached_property
-    def numbers(self) -> tuple[str, ...]:
-        """Features that are looked up in tables and are plain numbers."""
-        tabled = set(self.counter.numbers)
-        return tuple(n for n in self.features if n in tabled and self.schema[n].kind != "datetime")
-
-    @cached_property
-    def categories(self) -> tuple[str, ...]:
-        return tuple(n for n in self.features if isinstance(self.bins.columns[n], CategoryBins))
-
-    @cached_property
-    def slots(self) -> list[Slots]:
-        """Slots of the values of `categories`."""
-        columns = (self.bins.columns[n] for n in self.categories)
-        return [Slots(bins) for bins in columns if isinstance(bins, CategoryBins)]
-
-    @cached_property
-    def others(self) -> tuple[str, ...]:
-        """Features that are read one by one: datetimes, and columns of very many bins."""
-        return tuple(n for n in self.features if n not in self.numbers and n not in self.categories)
-
-    @cached_property
-    def whole(self) -> tuple[tuple[int, str], ...]:
-        """Position among `numbers` and name of each column on the grid of whole numbers."""
-        return tuple(
-            (i, n) for i, n in enumerate(self.numbers) if self.schema[n].kind in ("integer", "boolean")
-        )
-
-    @cached_property
-    def lookup(self) -> Any:
-        """Tables of `numbers`, and where each begins in the vector of counts."""
-        order = [self.counter.numbers.index(n) for n in self.numbers]
-        starts = np.array([self.bins.offsets[n] for n in self.numbers], dtype=np.intp)[:, None]
-        return self.counter.lookup.select(order), starts
-
-    @cached_property
-    def category_starts(self) -> np.ndarray:
-        """intp[categories, 1]: where each of `categories` begins in the vector of counts."""
-        return np.array([self.bins.offsets[n] for n in self.categories], dtype=np.intp)[:, None]
-
-    @cached_property
-    def summed(self) -> np.ndarray:
-        """intp[]: the slots of `numbers` that hold values, and not what is missing or invalid."""
-        where = ((self.bins.offsets[n], self.bins.columns[n].values) for n in self.numbers)
-        return np.concatenate([np.arange(0), *(np.arange(start, start + size) for start, size in where)])
-
-    @cached_property
-    def _answers(self) -> tuple[str, ...]:
-        """The score and the prediction, where they are numbers."""
-        columns = self.bins.columns
-        return tuple(
-            n for n in (SCORE, PREDICTION) if n in columns and not isinstance(columns[n], CategoryBins)
-        )
-
-    def prepare(self) -> None:
-        """Make the tables now: before the first request has to wait for them, and before a server forks its workers."""
-        _ = self.lookup, self.slots, *map(self.counter.table, self._answers)
-
-    @cached_property
-    def _getters(self) -> tuple[Callable[[Any], tuple[Any, ...]], ...]:
-        return _getter(self.numbers), _getter(self.categories), _getter(self.others)
-
-    @cached_property
-    def one(self) -> Callable[[Any], Any]:
-        """One value of a row: of its first feature, or of whatever it holds if none is known."""
-        return itemgetter(self.features[0]) if self.features else lambda row: next(iter(row.values()), None)
-
-    @cached_property
-    def _pack(self) -> Callable[..., bytes]:
-        return struct.Struct(f"{len(self.numbers)}d").pack
-
-    def read(self, rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, list[Any], list[Any]]:
-        """Numbers, row by row, as float64; columns of categories; columns of others. KeyError if one is lacking."""
-        numbers, categories, others = self._getters
-        texts = list(zip(*map(categories, rows), strict=True)) if self.categories else []
-        rest = list(zip(*map(others, rows), strict=True)) if self.others else []
-        try:
-            packed = b"".join(starmap(self._pack, map(numbers, rows)))
-        except Exception:  # a value's own __float__ may raise anything
-            packed = b"".join(map(self._pack_any, map(numbers, rows)))
-        return packed, texts, rest
-
-    def binned(self, name: str, values: Any, now: float) -> tuple[np.ndarray, np.ndarray]:
-        """Slots of a numeric column's values, and the values."""
-        x = self.schema[name].values(values, now)
-        return self.counter.table(name)(x), x
-
-    def _pack_any(self, values: tuple[Any, ...]) -> bytes:
-        """The same for one row of which some values may be missing, or no numbers."""
-        try:
-            return self._pack(*values)
-        except Exception:  # a value's own __float__ may raise anything
-            return frames.floats([math.nan if value is None else value for value in values]).tobytes()
-
-
 class RowCounter:
     """Adds rows up over a layout (None: a monitor without a reference counts rows and answers only). Not thread-safe."""
 
@@ -240,6 +105,19 @@ class RowCounter:
                 self._lose(frames.length(row.features), error)
         if singles:
             self._add_rows(Row(*zip(*singles, strict=True)), now)
+
+    def add_packed(self, found: Drained) -> None:
+        """Take rows that were read on the request path."""
+        if not found.rows:
+            return
+        slots = np.frombuffer(found.slots, dtype=np.uint8).reshape(found.rows, -1)
+        self._counted.empty += _empties(found.scores, found.predictions)
+        self._counted.rows += found.rows
+        self._singles += found.rows
+        self._blocks.append(found.numbers)
+        self._slots.append([column.tobytes() for column in slots.T])
+        self._scores += found.scores
+        self._predictions += found.predictions
 
     def _add_rows(self, columns: Row, now: float) -> None:
         """Rows together or, where one of them cannot be read, each for itself."""
@@ -309,17 +187,18 @@ class RowCounter:
             found = layout.read([{**nothing, **row} for row in features])
         numbers, categories, others = found
         slots = [column.of(values) for column, values in zip(layout.slots, categories, strict=True)]
-        binned = [
-            layout.binned(n, list(values), now) for n, values in zip(layout.others, others, strict=True)
+        rest = [
+            layout.schema[n].values(list(values), now)
+            for n, values in zip(layout.others, others, strict=True)
         ]
         # From here on nothing raises.
         self._singles += len(features)
         self._blocks.append(numbers)
         self._slots.append(slots)
         counts, sums = self._vectors(layout)
-        for name, (places, x) in zip(layout.others, binned, strict=True):
+        for name, x in zip(layout.others, rest, strict=True):
             where = layout.bins.slice(name)
-            add(places, x, counts[where], sums[where])
+            layout.counter.count(name, x, counts[where], sums[where])
         if shapeless:
             self._counted.bad["shape"] += shapeless
         if odd:
@@ -476,15 +355,24 @@ class RowCounter:
         self._count_answers(layout)  # last: an odd answer costs no feature
 
     def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:
-        flat = np.frombuffer(b"".join(self._blocks), dtype=np.float64)
-        matrix = np.ascontiguousarray(flat.reshape(self._singles, len(layout.numbers)).T)
+        flat, columns = np.frombuffer(b"".join(self._blocks), dtype=np.float64), len(layout.numbers)
+        if compiled.available():
+            for i, (name, where) in enumerate(layout.places):
+                table, place = layout.counter.table(name)
+                table.count(place, flat, counts[where], sums[where], first=i, step=columns)
+        else:
+            self._count_matrix(layout, flat.reshape(-1, columns), counts, sums)
+        for position, name in layout.whole:
+            self._add_grid(name, flat[position::columns])
+
+    def _count_matrix(self, layout: Layout, rows: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
+        """All columns at once: a call of NumPy for each costs more than a few hundred values."""
+        matrix = np.ascontiguousarray(rows.T)
         lookup, starts = layout.lookup
         slots = (lookup.index(matrix) + starts).ravel()
         counts += np.bincount(slots, minlength=len(counts))
         weights = bounded(np.bincount(slots, weights=matrix.ravel(), minlength=len(sums)))
         sums[layout.summed] += weights[layout.summed]
-        for position, name in layout.whole:
-            self._add_grid(name, matrix[position])
 
     def _count_categories(self, layout: Layout, counts: np.ndarray) -> None:
         columns = (chunk[i] for i in range(len(layout.categories)) for chunk in self._slots)
@@ -507,8 +395,8 @@ class RowCounter:
         if isinstance(bins, CategoryBins):
             counts[where] += np.bincount(bins.index(values), minlength=bins.size)
         else:
-            places, x = layout.binned(name, values, now)
-            add(places, x, counts[where], sums[where])
+            x = layout.schema[name].values(values, now)
+            layout.counter.count(name, x, counts[where], sums[where])
 
     def _add_grid(self, name: str, values: np.ndarray) -> None:
         off = int(np.sum(np.isfinite(values) & (values != np.floor(values))))
@@ -576,9 +464,3 @@ def _differ(delivered: Any, prediction: Any) -> bool:
         return bool(delivered != prediction)
     except Exception:  # arrays, or a type whose comparison raises
         return True
-
-
-def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda row: tuple(row[name] for name in names)

@@ -1,0 +1,40 @@
+from typing import Any
+
+import numpy as np
+
+def count(
+    values: np.ndarray,
+    first: int,
+    step: int,
+    table: np.ndarray,
+    bits: int,
+    centre: float,
+    edges: np.ndarray,
+    counts: np.ndarray,
+    sums: np.ndarray,
+    /,
+) -> None: ...
+
+class Packed:
+    def __new__(
+        cls,
+        numbers: tuple[str, ...],
+        categories: tuple[str, ...],
+        tables: tuple[dict[Any, int], ...],
+        missing: tuple[int, ...],
+        limit: int,
+    ) -> Packed: ...
+    def append(
+        self,
+        features: Any,
+        score: Any,
+        prediction: Any,
+        id: Any,
+        time: Any,
+        segments: Any,
+        delivered: Any,
+        rule: Any,
+        /,
+    ) -> bool: ...
+    def drain(self) -> tuple[int, bytes, bytes, list[Any], list[Any]]: ...
+    def __len__(self) -> int: ...
