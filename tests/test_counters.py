@@ -22,8 +22,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from barograph import naming
-from barograph.counters import Series, SharedCounters, Snapshot, Table, Vector, files, workers
-from barograph.counters.files import Folder, Reader, Writer
+from barograph.counters import (
+    Series,
+    SharedCounters,
+    Snapshot,
+    Table,
+    Vector,
+    files,
+    workers,
+)
+from barograph.counters import (
+    folder as folders,
+)
+from barograph.counters.files import Reader, Writer
+from barograph.counters.folder import Folder
 from barograph.counters.workers import Team, find_place, find_team
 from teams import report
 
@@ -364,7 +376,7 @@ def test_a_kill_in_the_middle_of_a_fold_neither_loses_nor_counts_twice(folder, m
 
     with monkeypatch.context() as patch:
         if moment == "before the file is written":
-            patch.setattr(files, "_write", killed)
+            patch.setattr(folders, "_write", killed)
         elif moment == "before it is renamed":
             patch.setattr(Path, "replace", killed)
             patch.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is tidied up after a kill
@@ -389,14 +401,14 @@ def test_a_reader_that_cannot_have_the_lock_still_reads_the_right_total(folder, 
     one, other = SharedCounters(folder), SharedCounters(folder)
     one.vector(ROWS).counts[0] += 3
     other.vector(ROWS).counts[0] += 4
-    with files.lock_file(folder / naming.LOCK_FILE, exclusive=True) as held:
+    with folders.lock_file(folder / naming.LOCK_FILE, exclusive=True) as held:
         assert held
         start = time.monotonic()
         assert rows(one) == 7
         assert time.monotonic() - start < 2
     die(other)
-    monkeypatch.setattr(files, "SHARED_WAIT", 0.0)
-    with files.lock_file(folder / naming.LOCK_FILE, exclusive=False):  # keeps it from being folded
+    monkeypatch.setattr(folders, "SHARED_WAIT", 0.0)
+    with folders.lock_file(folder / naming.LOCK_FILE, exclusive=False):  # keeps it from being folded
         assert rows(one) == 7
     one.close()
 
@@ -435,17 +447,22 @@ def no_space(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates by writing")
-def test_a_full_file_system_makes_counts_private_and_says_so_once(folder, monkeypatch, caplog):
+allocates = pytest.mark.skipif(
+    not hasattr(os, "posix_fallocate"), reason="this platform allocates by writing"
+)
+
+
+@allocates
+def test_a_process_without_room_shows_the_others_totals_and_says_so_once(folder, monkeypatch, caplog):
+    """Its own would come and go in a total, as one worker or another is asked."""
     before = SharedCounters(folder)
     before.vector(ROWS).counts[0] += 10
     monkeypatch.setattr(os, "posix_fallocate", no_space)
     with caplog.at_level(logging.WARNING):
         one = SharedCounters(folder)
         one.vector(ROWS).counts[0] += 1
-        one.vector(CLOCK).sums[0] = 3
-        for _ in range(3):
-            assert (rows(one), sums(one, CLOCK)) == (11, 3.0)
+        assert [rows(one) for _ in range(3)] == [10, 10, 10]
+    assert one.snapshot().epoch == before.snapshot().epoch
     assert rows(before) == 10
     (said,) = [r.getMessage() for r in caplog.records if "could not" in r.getMessage()]
     assert "No space left" in said and "BAROGRAPH_DIR" in said
@@ -454,20 +471,71 @@ def test_a_full_file_system_makes_counts_private_and_says_so_once(folder, monkey
     before.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates by writing")
-def test_a_file_system_that_fills_up_later_keeps_what_is_shared(folder, monkeypatch, caplog):
+@allocates
+def test_a_process_without_room_and_without_company_shows_its_own_as_another_epoch(folder, monkeypatch):
+    """Under the directory's epoch it would count again what it cannot leave there."""
+    before = SharedCounters(folder)
+    before.vector(ROWS).counts[0] += 10
+    epoch = before.snapshot().epoch
+    before.close()
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    one = SharedCounters(folder)
+    one.vector(ROWS).counts[0] += 1
+    one.vector(CLOCK).sums[0] = 3
+    assert (rows(one), sums(one, CLOCK)) == (1, 3.0)
+    assert one.snapshot().epoch not in (epoch, "")
+    monkeypatch.undo()
+    late = SharedCounters(folder)
+    assert (rows(late), rows(one)) == (10, 10)
+    assert one.snapshot().epoch == late.snapshot().epoch == epoch
+    late.close()
+    assert rows(one) == 1
+    one.close()
+
+
+@allocates
+def test_a_file_system_that_fills_up_later_keeps_what_was_shared(folder, monkeypatch, caplog):
     one, other = SharedCounters(folder), SharedCounters(folder)
     one.vector(ROWS).counts[0] += 5
-    monkeypatch.setattr(os, "posix_fallocate", no_space)
-    large = Series.of(naming.COLUMN_VALUES, {"model": "m", "version": "1", "bins": "b"}, size=100_000)
-    one.vector(large).counts[:] += 2
+    one.vector(BUSY).sums[0] += 2
+    epoch, generation = one.snapshot().epoch, one.generation
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", no_space)
+        large = Series.of(naming.COLUMN_VALUES, {"model": "m", "version": "1", "bins": "b"}, size=100_000)
+        one.vector(large).counts[:] += 2
     one.vector(ROWS).counts[0] += 1
-    assert one.snapshot().series[large].counts.sum() == 200_000
-    assert (rows(one), rows(other)) == (6, 6)
+    assert one.generation == generation + 1
+    assert (rows(one), rows(other)) == (5, 5)
     assert large not in other.snapshot().series
+    other.close()
+    assert rows(one) == 1
+    assert one.snapshot().series[large].counts.sum() == 200_000
+    assert sums(one, BUSY) == 2  # still in progress
+    assert one.snapshot().epoch != epoch
     assert sum("could not make room" in r.getMessage() for r in caplog.records) == 1
     one.close()
-    other.close()
+
+
+def test_space_is_found_to_be_short_where_nothing_allocates(folder, monkeypatch):
+    """A file system that is nearly full writes a part of what it was given, and no word of it."""
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    real, left = os.write, [files.START_SIZE - 100]
+
+    def write(descriptor, data):
+        if not left[0]:
+            raise no_space()
+        taken = real(descriptor, data[: left[0]])
+        left[0] -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        Writer(folder)
+    assert list(folder.iterdir()) == []
+    left[0] = 1 << 30
+    writer = Writer(folder)
+    assert next(folder.glob("*.counts")).stat().st_size == files.START_SIZE
+    writer.close()
 
 
 @linux
@@ -479,13 +547,195 @@ def test_memory_is_there_before_it_is_used(folder):
     counters.close()
 
 
-def test_a_directory_that_disappears_leaves_this_process_its_counts(folder, caplog):
-    counters = SharedCounters(folder / "gone")
-    counters.vector(ROWS).counts[0] += 3
+def test_totals_outlive_their_directory(folder, caplog):
+    """As where a user logs out, and the system clears what is his in shared memory."""
+    dead, one, other = (SharedCounters(folder / "gone") for _ in range(3))
+    for counters in (dead, one, other):
+        counters.vector(ROWS).counts[0] += 3
+    dead.close()
+    assert rows(one) == 9
     shutil.rmtree(folder / "gone")
-    assert rows(counters) == 3
+    assert rows(one) == 9
+    other.vector(ROWS).counts[0] += 1
+    one.vector(ROWS).counts[0] += 1
+    assert rows(one) == 11
+    late = SharedCounters(folder / "gone")  # another server, as far as can be told
+    late.vector(ROWS).counts[0] += 100
+    assert (rows(one), rows(late)) == (11, 100)
+    assert one.snapshot().epoch != late.snapshot().epoch
+    assert sums(one, UNSHARED) == 1
+    for counters in (one, other, late):
+        counters.close()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_directory_that_cannot_be_written_by_permission(folder):
+    read_only(folder, lambda: folder.chmod(0o500), lambda: folder.chmod(0o700))
+
+
+def test_a_directory_that_cannot_be_written(folder, monkeypatch):
+    real = os.open
+
+    def refuse(path, flags, *rest, **options):
+        if flags & (os.O_CREAT | os.O_RDWR | os.O_WRONLY) and Path(path).is_relative_to(folder):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *rest, **options)
+
+    read_only(folder, lambda: monkeypatch.setattr(os, "open", refuse), monkeypatch.undo)
+
+
+def read_only(folder, begin, end):
+    before = SharedCounters(folder)
+    before.vector(ROWS).counts[0] += 10
+    before.close()
+    begin()
+    try:
+        one = SharedCounters(folder)
+        one.vector(ROWS).counts[0] += 1
+        one.publish("00c0ffee.reference.json", b"{}")
+        assert rows(one) == 1
+        assert one.references() == {"00c0ffee": b"{}"}
+        one.close()
+    finally:
+        end()
+    again = SharedCounters(folder)
+    assert rows(again) == 10
+    again.close()
+
+
+def test_a_file_system_without_locks_or_links_is_counted_alone(folder, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.fcntl, "flock", no_locks)
+        one, other = SharedCounters(folder), SharedCounters(folder)
+        one.vector(ROWS).counts[0] += 1
+        other.vector(ROWS).counts[0] += 2
+        assert (rows(one), rows(other)) == (1, 2)
+        assert one.snapshot().epoch != other.snapshot().epoch
+        one.close()
+        other.close()
+    assert "No locks available" in caplog.text
+
+
+def test_processes_agree_on_the_epoch_where_there_are_no_links(folder, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(Folder(folder).epoch())) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20 and len(set(found)) == 1
+
+
+def test_a_hundred_workers_add_up_and_are_folded_when_they_are_gone(folder):
+    counters = SharedCounters(folder)
+    team = [Writer(folder) for _ in range(150)]
+    for i, writer in enumerate(team):
+        numbers, _ = writer.append(b'["a_total",[],"counter"]', 1, 0, additive=True)
+        numbers[0] = i
+        writer.pid = i
+    series = Series("a_total", (), "counter", 1, 0)
+    assert counters.snapshot().series[series].counts[0] == sum(range(150))
+    for writer in team:
+        writer.close()
+    late = SharedCounters(folder)
+    for one in (counters, late):
+        assert one.snapshot().series[series].counts[0] == sum(range(150))
+    assert len(list(folder.glob("*.counts"))) == 3
+    late.close()
+    counters.close()
+
+
+def test_files_that_cannot_be_opened_now_neither_lower_the_total_nor_are_folded(folder, monkeypatch, caplog):
+    """Too many open files: what is mapped already goes on counting."""
+    counters, other = SharedCounters(folder), SharedCounters(folder)
+    other.vector(ROWS).counts[0] += 7
+    assert rows(counters) == 7
+    real = os.open
+
+    def too_many(path, *rest, **options):
+        if str(path).endswith(naming.COUNTS_SUFFIX) or str(path).endswith(naming.LOCK_FILE):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *rest, **options)
+
+    late = SharedCounters(folder)
+    late.vector(ROWS).counts[0] += 100
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", too_many)
+        other.vector(ROWS).counts[0] += 1
+        assert rows(counters) == 8
+        assert sums(counters, UNSHARED) == 1
+        die(other)
+        assert rows(counters) == 8
+        with pytest.raises(OSError, match="Too many open files"):
+            counters._folder.fold()
+    assert rows(counters) == 108
+    assert sums(counters, UNSHARED) == 0
+    assert sum("Too many open files" in r.getMessage() for r in caplog.records) == 1
+    late.close()
+    counters.close()
+
+
+def test_leftovers_of_killed_processes_are_removed(folder):
+    old, young = folder / f".{'a' * 32}", folder / f".{'b' * 32}"
+    for path in (old, young, folder / ".dead.counts.00c0ffee", folder / ".mine"):
+        path.touch()
+        if path != young:
+            os.utime(path, (0, 0))
+    SharedCounters(folder).close()
+    assert {path.name for path in folder.glob(".*")} == {young.name, ".mine"}
+
+
+@pytest.mark.parametrize("end", [2**62, -5, 7_777])
+def test_a_header_that_a_crash_left_wrong_hides_nothing_but_itself(folder, end):
+    writer = Writer(folder)
+    counts, _ = writer.append(b'["a_total",[],"counter"]', 1, 0, additive=True)
+    counts[0] = 5
+    writer.words.ints[1] = end
+    os.truncate(next(folder.glob("*.counts")), 8 * writer.blocks[0].end)
+    writer.close()
+    counters = SharedCounters(folder)
     counters.vector(ROWS).counts[0] += 1
-    assert rows(counters) == 4
+    assert rows(counters) == 1
+    series = Series("a_total", (), "counter", 1, 0)
+    assert (series in counters.snapshot().series) == (end > 0)
+    counters.close()
+
+
+def test_totals_are_right_in_every_scrape_while_files_are_folded(folder):
+    """Readers and folders at once, with and without the lock: no total is ever too low or too high."""
+    counters = SharedCounters(folder)
+    base = 40
+    for _ in range(base):
+        worker = SharedCounters(folder)
+        worker.vector(ROWS).counts[0] += 1
+        die(worker)
+    over, wrong = threading.Event(), []
+
+    def read():
+        reader = SharedCounters(folder)
+        while not over.is_set():
+            if (found := rows(reader)) != base:
+                wrong.append(found)
+        reader.close()
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(60):
+        worker = SharedCounters(folder)
+        worker.vector(ROWS)
+        die(worker)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
     counters.close()
 
 

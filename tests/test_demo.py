@@ -205,6 +205,37 @@ def test_a_process_is_ended_even_if_it_will_not_listen(tmp_path, monkeypatch):
     assert child.process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_process_ends_when_its_parent_is_killed(tmp_path, listens):
+    code = "import signal, time\n" + ("" if listens else "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n")
+    (tmp_path / "sleeper_for_a_test.py").write_text(f"{code}print('up')\ntime.sleep(60)")
+    start = f"""
+import time
+from pathlib import Path
+from barograph.demo import processes
+child = processes.start("sleeper", ["sleeper_for_a_test"], Path({str(tmp_path)!r}), PYTHONPATH={str(tmp_path)!r})
+while "up" not in child.log.read_text():
+    time.sleep(0.02)
+print(child.process.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.kill()
+    limit = time.monotonic() + (3 if listens else 10)
+    while _runs(pid):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_a_process_that_fails_is_reported_with_its_last_lines(tmp_path):
     child = _sleeper(tmp_path, "raise SystemExit('no such model here')")
     with pytest.raises(
@@ -432,4 +463,22 @@ def test_ctrl_c_ends_every_process_and_frees_the_ports(year, tmp_path):
     assert "Traceback" not in rest
     assert not _left_over(tmp_path)
     assert list(tmp_path.glob("barograph-demo-*")) == []
+    processes.require_free([port, port + 1])
+
+
+@pytest.mark.demo
+def test_a_demo_that_is_killed_leaves_no_process_and_no_port_behind(year, tmp_path):
+    port = _free_pair()
+    process = _demo(port, tmp_path, "--incident", "none")
+    for line in process.stdout:
+        if "Ctrl-C ends" in line:
+            break
+    assert len(_left_over(tmp_path)) == 2
+    process.kill()
+    process.wait()
+    limit = time.monotonic() + 15
+    while _left_over(tmp_path):
+        assert time.monotonic() < limit, _left_over(tmp_path)
+        time.sleep(0.1)
+    process.stdout.close()
     processes.require_free([port, port + 1])

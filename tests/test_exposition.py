@@ -16,20 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from barograph import Reference, naming
+from barograph import Reference, exposition, naming
 from barograph.bins import BinSet, CategoryBins, NumericBins, category_bins, numeric_bins, score_bins
+from barograph.cells import SCORE_CELLS, CellMap, violations
 from barograph.counters import Series, Snapshot, Vector
-from barograph.exposition import (
-    SCORE_CELLS,
-    CellMap,
-    asgi_app,
-    render,
-    violations,
-    with_registry,
-    wsgi_app,
-)
+from barograph.exposition import asgi_app, with_registry, wsgi_app
 
 RNG = np.random.default_rng(0)
+
+
+def render(snapshot: Snapshot, cells) -> bytes:
+    """The text, without what it says of itself."""
+    text, _, after = exposition.render(snapshot, cells).partition(b"# HELP ml_monitor_series ")
+    assert after.count(b"\n") == 6
+    return text
+
+
 MODEL = {"model": "flight-delay", "version": "3"}
 NUMBERS = RNG.normal(100, 10, 5000)
 SCORES = RNG.beta(2, 5, 5000)
@@ -224,19 +226,12 @@ def test_a_value_falls_into_the_cell_that_says_what_it_is(column, number, cell):
 
 
 def test_cells_refine_the_18_cells_of_the_signals():
-    """Each label lies wholly in one of the cells over which drift is judged."""
+    """Each label lies wholly in one of the cells over which drift is judged, so that drift can be judged on labels alone."""
     for name, column in BINS.columns.items():
-        if BINS.roles[name] == "feature":
-            coarse = column.cells(MASS[BINS.slice(name)])
-            fine = CELLS.index[BINS.slice(name)]
-            for line in set(fine):
-                label = CELLS.lines[line][2]
-                assert len(set(coarse[fine == line])) == 1 or label in (
-                    "zero",
-                    "sentinel",
-                    "missing",
-                    "invalid",
-                )
+        coarse = column.cells(MASS[BINS.slice(name)])
+        fine = CELLS.index[BINS.slice(name)]
+        for line in set(fine):
+            assert len(set(coarse[fine == line])) == 1, CELLS.lines[line]
 
 
 def test_no_cell_of_a_score_spans_the_decision_threshold():
@@ -277,13 +272,27 @@ def test_columns_read_by_the_reference_that_a_worker_published():
     assert render(one, {bins.id: reference.to_json()}) == render(one, {bins.id: by_hand})
 
 
+@pytest.mark.parametrize("mine", ["a" * 16, "b" * 16])
+def test_columns_are_shown_by_the_reference_that_their_version_names(mine):
+    """Two references of the same bins and other counts: the cells are those of the one in ml_model_info."""
+    rows = np.arange(BINS.size)
+    maps = {"a" * 16: CellMap.of(BINS, rows), "b" * 16: CellMap.of(BINS, rows[::-1].copy())}
+    info = Series.of(naming.MODEL_INFO, {**MODEL, "reference": mine, "bins": BINS.id})
+    columns = (COLUMNS, Vector(rows, np.zeros(BINS.size)))
+    both = snapshot(columns, (info, Vector(np.zeros(0, np.int64), np.ones(1))))
+    alone = {cells: render(snapshot(columns), {"x": one}) for cells, one in maps.items()}
+    assert alone["a" * 16] != alone["b" * 16]
+    shown = [line for line in render(both, maps).splitlines() if b"ml_column_values_total{" in line]
+    assert shown == [line for line in alone[mine].splitlines() if b"ml_column_values_total{" in line]
+
+
 def test_a_reference_that_cannot_be_read_hides_its_columns_and_nothing_else(caplog):
     one = snapshot((COLUMNS, Vector.zero(COLUMNS)), count(Series.of(naming.PREDICTIONS, MODEL), 1))
     for _ in range(3):
         text = render(one, {BINS.id: b'{"format": "of tomorrow"}'})
         assert b"ml_column_values_total" not in text
         assert value(text, "ml_predictions_total", **MODEL) == 1
-    assert caplog.text.count(f"no columns over bins {BINS.id}") == 1
+    assert caplog.text.count(f"no columns by reference {BINS.id}") == 1
 
 
 def test_violations_are_those_of_features_and_are_there_at_0():
@@ -420,8 +429,8 @@ class Exposed:
     def render(self) -> bytes:
         return render(self.snapshot(), {})
 
-    def reference_json(self, bins: str) -> bytes | None:
-        return b'{"id": "x"}' if bins == "00c0ffee" else None
+    def reference_json(self, id: str) -> bytes | None:
+        return b'{"id": "x"}' if id == "00c0ffee00c0ffee" else None
 
 
 def by_asgi(app, method, path, client, headers):
@@ -495,7 +504,7 @@ def test_without_a_token_the_profile_answers_this_machine(get, client):
     ],
 )
 def test_without_a_token_nobody_else_reads_the_profile(get, client, headers):
-    for path in ("/profile", "/profile/reference/00c0ffee"):
+    for path in ("/profile", "/profile/reference/00c0ffee00c0ffee"):
         status, _, body = get(path, client=client, headers=headers)
         assert status == 403
         assert "BAROGRAPH_TOKEN" in json.loads(body)["error"]["remedy"]
@@ -521,11 +530,11 @@ def test_with_a_token_it_is_the_token_that_counts(get, header, status):
         assert ("www-authenticate" in answered) == (status == 401)
 
 
-def test_a_reference_is_found_by_its_bins(get):
-    assert get("/profile/reference/00c0ffee")[2] == b'{"id": "x"}'
+def test_a_reference_is_found_by_its_content_id(get):
+    assert get("/profile/reference/00c0ffee00c0ffee")[2] == b'{"id": "x"}'
     status, _, body = get("/profile/reference/nothing")
     assert status == 404
-    assert json.loads(body)["error"]["what"] == "there is no reference with bins 'nothing'"
+    assert json.loads(body)["error"]["what"] == "there is no reference 'nothing'"
 
 
 @pytest.mark.parametrize(
@@ -537,7 +546,7 @@ def test_other_paths_are_not_found(get, path):
     assert json.loads(body)["error"]["remedy"]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/profile", "/profile/reference/00c0ffee"])
+@pytest.mark.parametrize("path", ["/metrics", "/profile", "/profile/reference/00c0ffee00c0ffee"])
 def test_only_get_and_head_are_answered(get, path):
     for method in ("POST", "PUT", "DELETE"):
         status, headers, _ = get(path, method=method)
@@ -616,7 +625,9 @@ def test_a_category_column_has_a_cell_for_each_kind_of_slot():
     assert [cells.lines[i][2] for i in cells.index] == ["c06", "c14", "c15", "unseen", "missing", "invalid"]
 
 
-@pytest.mark.parametrize("name", ["a b", "%2e%2e", "..", "00C0FFEE", "00c0ffee1", "é" * 8])
+@pytest.mark.parametrize(
+    "name", ["a b", "%2e%2e", "..", "00c0ffee", "00C0FFEE00C0FFEE", "00c0ffee00c0ffee1", "é" * 8]
+)
 def test_a_reference_of_an_odd_name_is_not_found(get, name):
     assert get(f"/profile/reference/{name}")[0] == 404
 

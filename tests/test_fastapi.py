@@ -144,8 +144,7 @@ def test_instrument_adds_metrics_and_profile_but_not_to_the_documentation(app):
     assert ask(app, "/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
     snapshot = Snapshot.from_bytes(ask(app, "/profile").content)
     assert any(series.metric == naming.PREDICTIONS.name for series in snapshot.series)
-    bins = REFERENCE.bins.id
-    assert Reference.from_json(ask(app, f"/profile/reference/{bins}").content).id == REFERENCE.id
+    assert Reference.from_json(ask(app, f"/profile/reference/{REFERENCE.id}").content).id == REFERENCE.id
     assert not any("metrics" in path or "profile" in path for path in app.openapi()["paths"])
     assert ask(app, "/metrics", "POST").status_code == 405
     assert ask(app, "/profile", client="203.0.113.9").status_code == 403
@@ -201,7 +200,7 @@ def test_paths_and_methods_that_anybody_can_make_up_do_not_become_series(app):
 
 
 def test_reading_the_metrics_is_not_counted(app):
-    for path in ("/metrics", "/profile", f"/profile/reference/{REFERENCE.bins.id}"):
+    for path in ("/metrics", "/profile", f"/profile/reference/{REFERENCE.id}"):
         ask(app, path)
     assert requests(app) == {}
 

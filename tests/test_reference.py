@@ -130,3 +130,56 @@ def test_an_empty_frame_is_refused():
 
 def test_profile_counts_another_frame_by_its_own_answers(frame, reference):
     assert reference.profile(frame) == reference.baseline
+
+
+TYPED = {
+    "flag": [True, False, None, True], "whole": [True, False, False, True], "count": [1, 2, None, 4], "small": [1, 2, 3, 4],
+    "share": [0.5, 1.0, None, 2.0], "name": ["a", None, "b", "a"],
+}  # fmt: skip
+KINDS = {
+    "flag": "boolean",
+    "whole": "boolean",
+    "count": "integer",
+    "small": "integer",
+    "share": "numeric",
+    "name": "categorical",
+}
+
+
+def nullable(pd):
+    types = {"flag": "boolean", "whole": "boolean", "count": "Int64", "small": "UInt8", "share": "Float64"}
+    return pd.DataFrame(TYPED).astype({**types, "name": "string"})
+
+
+def of_arrow_in_pandas(pd):
+    pa = pytest.importorskip("pyarrow")
+    return pa.table(TYPED).to_pandas(types_mapper=pd.ArrowDtype)
+
+
+FRAMES = {
+    "pandas": lambda: nullable(pytest.importorskip("pandas")),
+    "pandas with Arrow's types": lambda: of_arrow_in_pandas(pytest.importorskip("pandas")),
+    "Arrow": lambda: pytest.importorskip("pyarrow").table(TYPED),
+    "Polars": lambda: pytest.importorskip("polars").DataFrame(TYPED),
+    "columns of pandas": lambda: dict(nullable(pytest.importorskip("pandas"))),
+    "lists": lambda: TYPED,
+}
+
+
+@pytest.mark.parametrize("make", FRAMES)
+def test_whole_numbers_and_booleans_with_missing_values_keep_their_kind(make):
+    frame = FRAMES[make]()
+    assert {column.name: column.kind for column in Schema.infer(frame).columns} == KINDS
+    reference = Reference.fit(frame, task="regression", prediction="count", features=["flag", "small"])
+    assert reference.schema["prediction"].kind == "integer"
+    assert reference.schema["flag"].kind == "boolean"
+    assert [v.kind for v in reference.check({"flag": 0.5, "small": 2.5})] == ["grid", "grid"]
+    assert reference.check({"flag": True, "small": 2}) == reference.check({"flag": None, "small": 2.0}) == []
+
+
+def test_a_column_whose_name_is_no_text_is_read_all_the_same():
+    pd = pytest.importorskip("pandas")
+    assert [c.kind for c in Schema.infer(pd.DataFrame({0: [1, 2], 1: [0.5, 1.0]})).columns] == [
+        "integer",
+        "numeric",
+    ]

@@ -5,6 +5,7 @@ import copy
 import pickle
 import threading
 import time
+from collections import UserDict, namedtuple
 from contextvars import copy_context
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from barograph import Monitor, Reference, SchemaViolation, naming
 from barograph.request import Ids, Pending, same
-from barograph.watch import named
+from barograph.watch import named, own
 
 RNG = np.random.default_rng(0)
 REFERENCE = Reference.fit(
@@ -141,6 +142,56 @@ def test_a_buffer_that_is_used_again_keeps_what_each_call_was_given(monitor):
         model.predict(rows)
     assert monitor.total(naming.PREDICTIONS) == 2
     assert column(monitor, "x")[monitor.bins.columns["x"].outside].sum() == 1
+
+
+def frame_of(values, **options):
+    return pytest.importorskip("pandas").DataFrame(values, **options)
+
+
+def set_all(batch):
+    for name in ("x", "k"):
+        batch[name] = 1e12
+
+
+BUFFERS = {
+    "a list of dicts": (lambda: [{"x": 10.0, "k": 1000.0}], lambda b: set_all(b[0])),
+    "a tuple of dicts": (lambda: ({"x": 10.0, "k": 1000.0},), lambda b: set_all(b[0])),
+    "a list of lists": (lambda: [[10.0, 1000.0]], lambda b: b[0].__setitem__(slice(None), [1e12, 1e12])),
+    "a list of arrays": (lambda: [np.array([10.0, 1000.0])], lambda b: b[0].fill(1e12)),
+    "an array": (lambda: np.array([[10.0, 1000.0]]), lambda b: b.fill(1e12)),
+    "a record of an array": (
+        lambda: np.array([(10.0, 1000.0)], dtype=[("x", float), ("k", float)])[0],
+        set_all,
+    ),
+    "a dict of lists": (lambda: {"x": [10.0], "k": [1000.0]}, lambda b: [v.__setitem__(0, 1e12) for v in b.values()]),
+    "a dict of arrays": (lambda: {"x": np.array([10.0]), "k": np.array([1000.0])}, lambda b: [v.fill(1e12) for v in b.values()]),
+    "a tuple, then an array": (lambda: {"k": (1000.0,), "x": np.array([10.0])}, lambda b: b["x"].fill(1e12)),
+    "a user's mapping": (lambda: UserDict(x=np.array([10.0]), k=np.array([1000.0])), lambda b: [v.fill(1e12) for v in b.values()]),
+    "a frame": (lambda: frame_of({"x": [10.0], "k": [1000.0]}), set_all),
+    "a list of series": (lambda: [frame_of({"x": [10.0], "k": [1000.0]}).iloc[0].copy()], lambda b: set_all(b[0])),
+    "a row": (lambda: {"x": 10.0, "k": 1000.0}, set_all),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strict", [True, False])  # strict rows take a path of their own
+@pytest.mark.parametrize("name", BUFFERS)
+def test_buffers_of_any_make_are_copied_where_the_rows_live(tmp_path, name, strict):
+    monitor = Monitor("m", reference=REFERENCE, directory=tmp_path, strict=strict, flush_interval=60)
+    make, use_again = BUFFERS[name]
+    batch = make()
+    monitor.record(batch, score=[0.5] if "row" not in name and "record" not in name else 0.5)
+    use_again(batch)
+    assert monitor.total(naming.PREDICTIONS) == 1
+    for column_name in ("x", "k"):
+        counts = column(monitor, column_name)
+        bins = monitor.bins.columns[column_name]
+        assert counts[: bins.values][~bins.outside[: bins.values]].sum() == 1, column_name
+    monitor.close()
+
+
+def test_a_named_tuple_stays_a_row_that_knows_its_names():
+    row = namedtuple("row", "k x")(1000.0, 10.0)
+    assert own(row) is row
 
 
 def test_an_asynchronous_model_is_timed_and_in_progress_while_it_is_awaited(monitor):

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from barograph.bins import CELL_MISSING, CELL_UNSEEN, Bins, BinSet, NumericBins
+from barograph.quantiles import bin_means, edges_of, middles_of, ratio
 
 _TINY = float(np.finfo(np.float64).tiny)
 MINIMUM_ROWS = 30  # fewer give no verdict
@@ -158,7 +159,7 @@ class ColumnReference:
     @cached_property
     def means(self) -> np.ndarray:
         """float64[values]: a typical value of each bin: the reference's mean, or the bin's middle without sums."""
-        middles = _middles(self.bins)
+        middles = middles_of(self.bins)
         counts = self.counts[: self.bins.values]
         if self.sums is None:
             return middles
@@ -290,22 +291,22 @@ def shape(reference: Against, window: Totals) -> np.ndarray:
 
 def location(reference: Against, window: Totals) -> np.ndarray:
     """L: how far the mean rank among the reference's values has moved, in that rank's sd; numbers only."""
-    return np.asarray(np.abs(_ratio(window.ridits, window.present)) / reference.ridit_sd)
+    return np.asarray(np.abs(ratio(window.ridits, window.present)) / reference.ridit_sd)
 
 
 def missing(reference: Against, window: Totals) -> np.ndarray:
     """A: difference of the missing-or-invalid share from the reference's, as an absolute share."""
-    return np.asarray(np.abs(_ratio(window.cells[..., CELL_MISSING], window.rows) - reference.missing_share))
+    return np.asarray(np.abs(ratio(window.cells[..., CELL_MISSING], window.rows) - reference.missing_share))
 
 
 def unseen(reference: Against, window: Totals) -> np.ndarray:
     """U: share of values that the reference never had; NaN where that is no news."""
-    return np.where(reference.tests_unseen, _ratio(window.cells[..., CELL_UNSEEN], window.rows), np.nan)
+    return np.where(reference.tests_unseen, ratio(window.cells[..., CELL_UNSEEN], window.rows), np.nan)
 
 
 def out_of_range(reference: Against, window: Totals) -> np.ndarray:
     """O: share out of range or invalid above the reference's own; never below 0."""
-    return np.asarray(np.maximum(_ratio(window.faulty, window.rows) - reference.faulty_share, 0.0))
+    return np.asarray(np.maximum(ratio(window.faulty, window.rows) - reference.faulty_share, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +367,7 @@ class Comparison:
     @cached_property
     def shares(self) -> np.ndarray:
         """float64[..., 18]: shares by cell; NaN for an empty window."""
-        return _ratio(self.cells, self.rows[..., None])
+        return ratio(self.cells, self.rows[..., None])
 
     @cached_property
     def gaps(self) -> np.ndarray:
@@ -375,7 +376,7 @@ class Comparison:
         if not isinstance(self.reference.bins, NumericBins):
             return np.full((*self.counts.shape[:-1], k), np.nan)
         own, live = np.cumsum(self.reference.counts[:k]), np.cumsum(self.counts[..., :k], axis=-1)
-        return np.asarray(_ratio(live, live[..., -1:]) - _ratio(own, own[-1:]))
+        return np.asarray(ratio(live, live[..., -1:]) - ratio(own, own[-1:]))
 
 
 def psi(window: Comparison) -> np.ndarray:
@@ -391,7 +392,7 @@ def psi(window: Comparison) -> np.ndarray:
     q = (live + 0.5) / (window.rows[..., None] + extra)
     p = (reference.cell_counts + 0.5) / (reference.rows + extra)
     raw = np.sum(np.where(held, (q - p) * np.log(q / p), 0.0), axis=-1)
-    bias = reference.dof * (_ratio(np.ones(()), window.rows) + 1 / reference.rows)
+    bias = reference.dof * (ratio(np.ones(()), window.rows) + 1 / reference.rows)
     return np.asarray(np.maximum(raw - bias, 0.0))
 
 
@@ -426,7 +427,7 @@ def chi_square(window: Comparison) -> np.ndarray:
 def l_infinity(window: Comparison) -> np.ndarray:
     """Largest absolute difference in the share of one fine bin or category, or of missing values; 0 to 1."""
     own = window.reference.counts / window.reference.rows
-    return np.asarray(np.abs(_ratio(window.counts, window.rows[..., None]) - own).max(axis=-1))
+    return np.asarray(np.abs(ratio(window.counts, window.rows[..., None]) - own).max(axis=-1))
 
 
 def kolmogorov_smirnov(window: Comparison) -> np.ndarray:
@@ -448,14 +449,14 @@ def wasserstein(window: Comparison) -> np.ndarray:
     if not isinstance(bins, NumericBins):
         return np.full(window.counts.shape[:-1], np.nan)
     own, live = reference.counts[: bins.values], window.counts[..., : bins.values]
-    left, right = _edges(bins)
+    left, right = edges_of(bins)
     before, after = np.zeros(live.shape), window.gaps
     before[..., 1:] = after[..., :-1]
     here = reference.means
-    there = here if window.sums is None else np.where(live > 0, _bin_means(bins, live, window.sums), here)
+    there = here if window.sums is None else np.where(live > 0, bin_means(bins, live, window.sums), here)
     first, last = np.minimum(here, there), np.maximum(here, there)
     between = before + np.where(
-        there < here, _ratio(live, live.sum(axis=-1)[..., None]), -_ratio(own, own.sum())
+        there < here, ratio(live, live.sum(axis=-1)[..., None]), -ratio(own, own.sum())
     )
     with np.errstate(over="ignore", invalid="ignore"):
         areas = np.array([before * (first - left), between * (last - first), after * (right - last)])
@@ -506,94 +507,3 @@ MEASURES: dict[str, Measure] = {
         Measure("chi_square", "Chi-square", chi_square, "", (0.0, np.inf)),
     )
 }
-
-
-# What pages show of a numeric column.
-
-
-def quantile(
-    bins: NumericBins, counts: np.ndarray, q: float | np.ndarray, sums: np.ndarray | None = None
-) -> np.ndarray:
-    """Quantiles of the non-missing values: counts (..., size), and q or Q of them, to (...) or (..., Q).
-
-    Values are spread evenly over their bin; with `sums`, over the widest part of it around their mean. An
-    open outer bin reaches as far as its mean says, or, without sums, no farther than its edge.
-
-    >>> bins = NumericBins(np.array([0.0, 10.0]), low=0.0, high=10.0)
-    >>> quantile(bins, np.array([0, 100, 0, 7, 0]), np.array([0.1, 0.5])).tolist()
-    [1.0, 5.0]
-    """
-    values = counts[..., : bins.values]
-    below = np.cumsum(values, axis=-1)
-    total = below[..., -1:]
-    wanted = np.asarray(q, dtype=np.float64).reshape(-1) * total
-    index = np.sum(below[..., None, :] < wanted[..., :, None], axis=-1)
-    index = np.maximum(
-        index, np.argmax(values > 0, axis=-1)[..., None]
-    )  # q = 0: the first that holds a value
-    left, right = _spans(bins, values, sums)
-    mass = np.take_along_axis(values, index, axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = (wanted - (np.take_along_axis(below, index, axis=-1) - mass)) / mass
-        low = np.take_along_axis(left, index, axis=-1)
-        found = low + (np.take_along_axis(right, index, axis=-1) - low) * part
-    found = np.where(total > 0, found, np.nan)
-    return found if np.ndim(q) else np.asarray(found[..., 0])
-
-
-def moments(
-    bins: NumericBins, counts: np.ndarray, sums: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the non-missing values, each of shape (...).
-
-    The mean is exact with `sums`. The deviation is that of the bins' means, without the spread inside the
-    bins: a little low, and much too low under a heavy tail.
-    """
-    values = counts[..., : bins.values]
-    means = _bin_means(bins, values, sums)
-    rows = values.sum(axis=-1)
-    mean = _ratio((values * means).sum(axis=-1), rows)
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = _ratio((values * (means - mean[..., None]) ** 2).sum(axis=-1), rows)
-    return mean, np.sqrt(square)
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """NaN where the whole is 0: no rows are no answer."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.true_divide(part, np.where(whole > 0, whole, np.nan)))
-
-
-def _edges(bins: NumericBins) -> tuple[np.ndarray, np.ndarray]:
-    """Left and right edge of each value slot; an open side is as far as its only edge."""
-    if not len(bins.edges):
-        return np.zeros(1), np.zeros(1)
-    return np.append(bins.edges[:1], bins.edges), np.append(bins.edges, bins.edges[-1:])
-
-
-def _middles(bins: Bins) -> np.ndarray:
-    if not isinstance(bins, NumericBins):
-        return np.full(bins.values, np.nan)
-    left, right = _edges(bins)
-    return np.asarray(left + (right - left) / 2)
-
-
-def _bin_means(bins: NumericBins, values: np.ndarray, sums: np.ndarray | None) -> np.ndarray:
-    middles: np.ndarray = np.broadcast_to(_middles(bins), values.shape)
-    if sums is None:
-        return middles
-    return np.asarray(np.divide(sums[..., : bins.values], values, out=middles.copy(), where=values > 0))
-
-
-def _spans(bins: NumericBins, values: np.ndarray, sums: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """From where to where the values of each slot are taken to lie."""
-    left, right = _edges(bins)
-    if sums is None:
-        return np.broadcast_to(left, values.shape), np.broadcast_to(right, values.shape)
-    left, right = left.copy(), right.copy()
-    left[0], right[-1] = -np.inf, np.inf
-    means = _bin_means(bins, values, sums)
-    with np.errstate(invalid="ignore"):
-        reach = np.minimum(means - left, right - means)
-    reach = np.where(np.isfinite(reach), np.maximum(reach, 0.0), 0.0)
-    return means - reach, means + reach

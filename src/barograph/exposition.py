@@ -23,17 +23,16 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from barograph import naming
-from barograph.bins import SENTINEL, Bins, BinSet, CategoryBins, NumericBins, score_bins
-from barograph.counters import Layout, Series, Snapshot
-from barograph.reference import Reference
+from barograph.bins import BinSet, score_bins
+from barograph.cells import CellMap, violating
+from barograph.counters import Layout, Series, Snapshot, most_series
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SCORE_CELLS = 32
 FORWARDING = ("forwarded", "x-forwarded-for", "x-real-ip", "via")  # headers that a proxy adds
 
 _TYPES = {"columns": "counter", "gauge_max": "gauge", "info": "gauge"}
 _ORDER = {name: i for i, name in enumerate(naming.METRICS)}
-_BINS_ID = re.compile(r"[0-9a-f]{8}")
+_REFERENCE_ID = re.compile(r"[0-9a-f]{16}")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -41,121 +40,15 @@ _MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 log = logging.getLogger("barograph")
 
 
-# Cells: what of a column is shown on /metrics.
-
-
-@dataclass(frozen=True, eq=False)
-class CellMap:
-    """Which line on /metrics each slot of a model's columns adds to.
-
-    `lines` name (column, role, cell); `index` intp[bins.size] holds the line of each slot. Cells are of about equal mass in
-    the reference: 16, or 32 of a score with the decision threshold between two of them. Slots out of range, exactly 0, a
-    sentinel (-1 where the reference has none), unseen, missing and invalid have cells of their own.
-
-    >>> bins = BinSet({"c": CategoryBins(("a", "b"))}, {"c": "feature"})
-    >>> CellMap.of(bins, np.array([30, 10, 0, 0, 0, 0])).lines[0]
-    ('c', 'feature', 'c06')
-    """
-
-    bins: BinSet
-    lines: tuple[tuple[str, str, str], ...]
-    index: np.ndarray
-
-    @classmethod
-    def of(cls, bins: BinSet, counts: np.ndarray, *, threshold: float | None = None) -> "CellMap":
-        """From a model's bins, the reference's counts (int64[bins.size]) and the decision threshold of its score."""
-        lines: dict[tuple[str, str, str], int] = {}
-        index: list[int] = []
-        for name, column in bins.columns.items():
-            role = bins.roles[name]
-            cells = _cells(column, counts[bins.slice(name)], role, threshold)
-            index.extend(lines.setdefault((name, role, cell), len(lines)) for cell in cells)
-        return cls(bins, tuple(lines), np.array(index, dtype=np.intp))
-
-    @classmethod
-    def of_reference(cls, data: bytes) -> "CellMap":
-        """From a reference's JSON."""
-        reference = Reference.from_json(data)
-        return cls.of(reference.bins, reference.baseline.counts, threshold=reference.threshold)
-
-
-def violations(bins: BinSet, counts: np.ndarray) -> dict[tuple[str, str], int]:
-    """Values that break the schema, by (feature, kind), from a vector over the bins (int64[bins.size]).
-
-    Kinds: `type` (wrong type or infinite), `range` (numbers out of range), `category` (categories never seen).
-    """
-    return {key: int(counts[slots].sum()) for key, slots in _violating(bins)}
-
-
-def _violating(bins: BinSet) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-    """The slots whose values violate, by (feature, kind)."""
-    for name, column in bins.columns.items():
-        if bins.roles[name] == "feature":
-            start = bins.offsets[name]
-            yield (name, "type"), np.array([start + column.invalid])
-            if isinstance(column, CategoryBins):
-                yield (name, "category"), np.array([start + column.unseen])
-            else:
-                yield (name, "range"), start + np.flatnonzero(column.outside)
-
-
-def _cells(column: Bins, counts: np.ndarray, role: str, threshold: float | None) -> list[str]:
-    """The cell of each slot."""
-    is_score = role == "score" and isinstance(column, NumericBins)
-    numbers = _score_cells(column, counts, threshold) if is_score else column.cells(counts)[: column.values]
-    cells = [naming.cell_label(int(number)) for number in numbers] + [naming.MISSING] * (
-        column.size - column.values
-    )
-    cells[column.missing], cells[column.invalid] = naming.MISSING, naming.INVALID
-    if isinstance(column, CategoryBins):
-        cells[column.unseen] = naming.UNSEEN
-        return cells
-    for slot in np.flatnonzero(column.outside):
-        above = slot == len(column.edges) or (slot > 0 and column.edges[slot - 1] >= column.high)
-        cells[slot] = naming.ABOVE if above else naming.BELOW
-    for value, label in ((0.0, naming.ZERO), (SENTINEL, naming.SENTINEL)):
-        if (alone := _slot_of_one(column.edges, value)) is not None:
-            cells[alone] = label
-    return cells
-
-
-def _slot_of_one(edges: np.ndarray, value: float) -> int | None:
-    """The slot that holds this value and no other normal number; None where it shares its slot."""
-    slot = int(np.searchsorted(edges, value, side="right"))
-    if not 0 < slot < len(edges) or edges[slot - 1] != value:
-        return None
-    width = edges[slot] - value
-    return slot if width <= max(abs(np.spacing(value)), np.finfo(np.float64).tiny) else None
-
-
-def _score_cells(column: Bins, counts: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Cells of a score's value slots; no cell spans the threshold. Without counts all slots weigh the same."""
-    mass = counts[: column.values].astype(np.float64)
-    if not mass.any():
-        mass = np.ones(column.values)
-    edges = column.edges if isinstance(column, NumericBins) else np.empty(0)
-    split = 0 if threshold is None else int(np.searchsorted(edges, threshold, side="right"))
-    if not 0 < split < column.values:
-        return _equal_mass(mass, SCORE_CELLS)
-    below = int(np.clip(np.rint(SCORE_CELLS * mass[:split].sum() / mass.sum()), 1, SCORE_CELLS - 1))
-    return np.concatenate(
-        [_equal_mass(mass[:split], below), below + _equal_mass(mass[split:], SCORE_CELLS - below)]
-    )
-
-
-def _equal_mass(mass: np.ndarray, cells: int) -> np.ndarray:
-    """Cell 0 .. cells - 1 of each slot by the middle of its share of the mass."""
-    middle = (np.cumsum(mass) - mass / 2) / (mass.sum() or 1.0)
-    return np.minimum((middle * cells).astype(np.intp), cells - 1)
-
-
 # Text.
 
 
 def render(snapshot: Snapshot, cells: Mapping[str, CellMap | bytes]) -> bytes:
-    """Prometheus text of a snapshot. `cells` holds, by the id of the bins, how columns are shown, or a reference's JSON.
+    """Prometheus text of a snapshot. `cells` holds, by the content id of the reference, how columns are shown, or its JSON.
 
-    Columns over bins that are not in `cells` are left out, but for a score without a reference.
+    Columns are shown by the reference that their version's ml_model_info names, else by one of the same bins. Columns over
+    bins that are not in `cells` are left out, but for a score without a reference; and so are those for which there is no
+    room under BAROGRAPH_MAX_SERIES, first those of versions that no process holds.
 
     >>> ticks = Series("ticks_total", (("model", 'a "b"'),), "counter", 1, 0)
     >>> from barograph.counters import Vector
@@ -164,32 +57,38 @@ def render(snapshot: Snapshot, cells: Mapping[str, CellMap | bytes]) -> bytes:
     # HELP ticks_total Counted by barograph.
     # TYPE ticks_total counter
     ticks_total{model="a \\"b\\""} 7
+    # HELP ml_monitor_series Series that are shown here, with this one.
+    # TYPE ml_monitor_series gauge
+    ml_monitor_series 3
+    # HELP ml_monitor_series_hidden Series of columns that are not shown, as they would be too many.
+    # TYPE ml_monitor_series_hidden gauge
+    ml_monitor_series_hidden 0
     """
     table = snapshot.table
-    known = ((bins, _cell_map(bins, cells[bins])) for bins in sorted(cells))
-    maps = tuple((bins, found) for bins, found in known if found is not None)
-    return _template(table.layout, maps).fill(table.counts, table.sums)
+    known = ((name, _cell_map(name, cells[name])) for name in sorted(cells))
+    maps = tuple((name, found) for name, found in known if found is not None)
+    return _template(table.layout, maps, most_series()).fill(table.counts, table.sums)
 
 
-def _cell_map(bins: str, cells: CellMap | bytes) -> CellMap | None:
-    return cells if isinstance(cells, CellMap) else _cell_map_of_reference(bins, cells)
+def _cell_map(id: str, cells: CellMap | bytes) -> CellMap | None:
+    return cells if isinstance(cells, CellMap) else _cell_map_of_reference(id, cells)
 
 
 @lru_cache(maxsize=64)
-def _cell_map_of_reference(bins: str, data: bytes) -> CellMap | None:
+def _cell_map_of_reference(id: str, data: bytes) -> CellMap | None:
     """None for a reference that cannot be read: a worker of another version may have laid it there."""
     try:
         return CellMap.of_reference(data)
     except ValueError as error:
-        log.warning("barograph shows no columns over bins %s: %s", bins, error)
+        log.warning("barograph shows no columns by reference %s: %s", id, error)
         return None
 
 
 @lru_cache(maxsize=1)
-def _without_reference() -> tuple[str, CellMap]:
-    """The bins of a monitor that has no reference, and their cells."""
+def _without_reference() -> CellMap:
+    """The cells of a monitor that has no reference."""
     bins = BinSet({naming.SCORE: score_bins()}, {naming.SCORE: "score"})
-    return bins.id, CellMap.of(bins, np.zeros(bins.size, dtype=np.int64))
+    return CellMap.of(bins, np.zeros(bins.size, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +140,12 @@ class _Draft:
     def family(self, metric: str, kind: str) -> _Lines:
         return self.families.setdefault(metric, (_TYPES.get(kind, kind), _Lines()))[1]
 
+    @property
+    def lines(self) -> int:
+        """The number of lines so far."""
+        shown = sum(len(lines.whole) + len(lines.real) for _, lines in self.families.values())
+        return shown + len(self.violating)
+
     def take(self, slots: np.ndarray) -> int:
         """Have slots added to the running total; where they begin in it."""
         start = self.length
@@ -248,12 +153,8 @@ class _Draft:
         self.length += len(slots)
         return start
 
-    def add(self, series: Series, counts: slice, sums: slice, maps: Mapping[str, CellMap]) -> None:
-        if series.kind == "columns":
-            cells = maps.get(series.label("bins") or "")
-            if cells is not None and len(cells.index) == series.counts:
-                self._add_columns(series, counts.start, cells)
-        elif series.kind == "histogram":
+    def add(self, series: Series, counts: slice, sums: slice) -> None:
+        if series.kind == "histogram":
             self._add_histogram(series, counts, sums)
         elif series.metric == naming.VIOLATIONS.name:
             self._add_violations(series.labels, np.arange(counts.start, counts.stop))
@@ -275,7 +176,7 @@ class _Draft:
         lines.whole.append(("_count", labels, start, start + len(bounds)))
         lines.real.append(("_sum", labels, sums.start))
 
-    def _add_columns(self, series: Series, offset: int, cells: CellMap) -> None:
+    def add_columns(self, series: Series, offset: int, cells: CellMap) -> None:
         order = np.argsort(cells.index, kind="stable")
         start = self.take(offset + order)
         bounds = start + np.searchsorted(cells.index[order], np.arange(len(cells.lines) + 1))
@@ -284,7 +185,7 @@ class _Draft:
             named = (*series.labels, ("cell", cell), ("column", column), ("role", role))
             lines.whole.append(("", _labels(named), first, last))
         of_model = [pair for pair in series.labels if pair[0] != "bins"]
-        for (column, kind), slots in _violating(cells.bins):
+        for (column, kind), slots in violating(cells.bins):
             self._add_violations([*of_model, ("column", column), ("kind", kind)], offset + slots)
 
     def _add_violations(self, labels: Iterable[tuple[str, str]], slots: np.ndarray) -> None:
@@ -293,12 +194,13 @@ class _Draft:
 
     def add_violations(self) -> None:
         """A line for each violation that has been added."""
-        for labels, slots in self.violating.items():
+        added, self.violating = self.violating, {}
+        for labels, slots in added.items():
             start = self.take(np.concatenate(slots))
             lines = self.family(naming.VIOLATIONS.name, naming.VIOLATIONS.type)
             lines.whole.append(("", _labels(labels), start, self.length))
 
-    def template(self) -> "_Template":
+    def template(self, hidden: int) -> "_Template":
         pieces: list[str] = []
         whole: list[tuple[int, int]] = []
         real: list[int] = []
@@ -321,19 +223,70 @@ class _Draft:
                 pieces[start] = _heading(metric, kind) + pieces[start].lstrip("\n")
         first, last = np.array(whole, dtype=np.intp).reshape(-1, 2).T
         taken = np.concatenate([np.zeros(0, dtype=np.intp), *self.taken])
-        if pieces:
-            pieces = [pieces[0].lstrip("\n"), *pieces[1:], "\n"]
+        numbers = {naming.SERIES.name: self.lines + 2, naming.SERIES_HIDDEN.name: hidden}
+        pieces += [f"{_heading(name, 'gauge')}{name} {number}" for name, number in numbers.items()]
+        pieces = [pieces[0].lstrip("\n"), *pieces[1:], "\n"]
         return _Template(pieces, taken, first, last, np.array(real, dtype=np.intp), segments)
 
 
 @lru_cache(maxsize=8)
-def _template(layout: Layout, maps: tuple[tuple[str, CellMap], ...]) -> _Template:
-    draft = _Draft()
-    known = dict([_without_reference(), *maps])
+def _template(layout: Layout, maps: tuple[tuple[str, CellMap], ...], most: int) -> _Template:
+    draft, shown = _Draft(), _shown(layout, maps)
     for series, counts, sums in layout.spans:
-        draft.add(series, counts, sums, known)
+        if series.kind != "columns":
+            draft.add(series, counts, sums)
+    hidden = 0
+    for series, offset in _columns(layout):
+        cells = shown.get(_counted(series))
+        if cells is not None and len(cells.index) == series.counts:
+            lines = len(cells.lines) + sum(1 for _ in violating(cells.bins))
+            if draft.lines + lines + 2 > most:
+                hidden += lines
+                _say_hidden(series.label("model"), series.label("version"), most)
+            else:
+                draft.add_columns(series, offset, cells)
     draft.add_violations()
-    return draft.template()
+    return draft.template(hidden)
+
+
+def _columns(layout: Layout) -> list[tuple[Series, int]]:
+    """Series of columns and where their counts begin, those of versions that a process holds first; the same in all workers."""
+    held = {_version(series) for series in layout.series if series.metric == naming.MODEL_INFO.name}
+    found = [(series, counts.start) for series, counts, _ in layout.spans if series.kind == "columns"]
+    return sorted(found, key=lambda one: (_version(one[0]) not in held, one[0].labels))
+
+
+def _version(series: Series) -> tuple[str | None, ...]:
+    return series.label("model"), series.label("version")
+
+
+@lru_cache(maxsize=64)
+def _say_hidden(model: str | None, version: str | None, most: int) -> None:
+    """Once for each version."""
+    log.warning(
+        "barograph does not show the columns of version %s of %s on /metrics: more than %d series are too many; set %s to "
+        "allow more",
+        version, model, most, naming.SERIES_VARIABLE,
+    )  # fmt: skip
+
+
+def _shown(layout: Layout, maps: tuple[tuple[str, CellMap], ...]) -> dict[tuple[str | None, ...], CellMap]:
+    """How the columns of each (model, version, bins) are shown."""
+    by_id, by_bins = dict(maps), {one.bins.id: one for one in (_without_reference(), *dict(maps).values())}
+    named = {
+        _counted(s): s.label("reference") or "" for s in layout.series if s.metric == naming.MODEL_INFO.name
+    }
+    found = {}
+    for series in layout.series:
+        bins = series.label("bins") or ""
+        one = by_id.get(named.get(_counted(series), ""), by_bins.get(bins))
+        if series.kind == "columns" and one is not None and one.bins.id == bins:
+            found[_counted(series)] = one
+    return found
+
+
+def _counted(series: Series) -> tuple[str | None, ...]:
+    return tuple(series.label(name) for name in ("model", "version", "bins"))
 
 
 def _pieces(metric: str, rows: Iterable[tuple[str, str]]) -> list[str]:
@@ -406,7 +359,7 @@ class Exposed(Protocol):
     def token(self) -> str | None: ...
     def render(self) -> bytes: ...
     def snapshot(self) -> Snapshot: ...
-    def reference_json(self, bins: str) -> bytes | None: ...
+    def reference_json(self, id: str) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,31 +397,34 @@ class Answer:
 
 
 def answer(monitor: Exposed, registry: CollectorRegistry | None, request: Request) -> Answer:
-    """GET and HEAD of /metrics, /profile and /profile/reference/{bins id}."""
+    """GET and HEAD of /metrics, /profile and /profile/reference/{id}."""
     parts = request.path.strip("/").split("/")
     known = parts in (["metrics"], ["profile"]) or (len(parts) == 3 and parts[:2] == ["profile", "reference"])
     if not known:
         return Answer.error(
-            404, f"there is no {request.path}", "read /metrics, /profile or /profile/reference/{bins id}"
+            404, f"there is no {request.path}", "read /metrics, /profile or /profile/reference/{id}"
         )
     if request.method not in ("GET", "HEAD"):
         return Answer.error(405, f"{request.method} is not answered here", "use GET", ("allow", "GET, HEAD"))
     if parts == ["metrics"]:
         return Answer(200, with_registry(monitor.render(), registry), CONTENT_TYPE)
-    if (refusal := _refusal(monitor.token, request)) is not None:
-        return refusal
+    if (refused := refusal(monitor.token, request)) is not None:
+        return refused
     if parts == ["profile"]:
         return Answer(200, monitor.snapshot().to_bytes(), "application/octet-stream")
-    reference = monitor.reference_json(parts[2]) if _BINS_ID.fullmatch(parts[2]) else None
+    reference = monitor.reference_json(parts[2]) if _REFERENCE_ID.fullmatch(parts[2]) else None
     if reference is None:
         return Answer.error(
-            404, f"there is no reference with bins {parts[2]!r}", "read the ids of bins in /profile"
+            404,
+            f"there is no reference {parts[2]!r}",
+            "read the ids of references in /profile: ml_model_info",
         )
     return Answer(200, reference, "application/json")
 
 
-def _refusal(token: str | None, request: Request) -> Answer | None:
-    """Why /profile is not shown: a token that is not the monitor's, or none and not this machine."""
+def refusal(token: str | None, request: Request) -> Answer | None:
+    """Why a request is refused: a token that is not the monitor's, or none and not this machine. None where it is not."""
+    what = f"/{request.path.strip('/').partition('/')[0]}"
     if token:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(
@@ -476,14 +432,14 @@ def _refusal(token: str | None, request: Request) -> Answer | None:
         ):
             return None
         remedy = "send it as `Authorization: Bearer TOKEN`"
-        return Answer.error(401, "/profile needs the monitor's token", remedy, ("www-authenticate", "Bearer"))
+        return Answer.error(401, f"{what} needs the monitor's token", remedy, ("www-authenticate", "Bearer"))
     proxied = any(name in request.headers for name in FORWARDING)
     if not proxied and _is_loopback(request.client):
         return None
     return Answer.error(
         403,
-        "/profile answers this machine only, and no proxy, while the monitor has no token",
-        f"give the monitor a token (Monitor(token=...) or {naming.TOKEN_VARIABLE}), and the reader the same",
+        f"{what} answers this machine only, and no proxy, while the monitor has no token",
+        f"give the monitor a token (Monitor(token=...) or {naming.TOKEN_VARIABLE}), and who asks the same",
     )
 
 
@@ -502,7 +458,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, eq=False)
 class asgi_app:  # noqa: N801 -- used like a function; a class, since Starlette takes a function for a request handler
-    """An ASGI application that answers /metrics, /profile and /profile/reference/{bins id}.
+    """An ASGI application that answers /metrics, /profile and /profile/reference/{id}.
 
     `registry` is a prometheus_client registry to show beside our own metrics, by default the process's.
     """

@@ -19,7 +19,7 @@ from barograph.clock import iso
 from barograph.environment import environment
 from barograph.naming import PREDICTION, SCORE
 from barograph.profile import Counter, Profile
-from barograph.schema import Column, Schema, Violation, infer_kind
+from barograph.schema import Column, Schema, Violation, infer_kinds
 
 FORMAT, FORMAT_VERSION = "barograph-reference", 1
 TASKS = ("binary", "multiclass", "regression", "ranking")
@@ -99,10 +99,13 @@ class Reference:
             raise ValueError("frame: it has no rows; a reference needs a held-out period")
         named = {"score": score, "prediction": prediction, "label": label, "time": time}
         _require(data, [n for n in named.values() if n] + list(segments))
-        schema = _schema(data, features, [n for n in named.values() if n] + list(segments))
+        schema = _schema(frame, data, features, [n for n in named.values() if n] + list(segments))
         answers = _answers(data, task, score, prediction, threshold)
+        kinds = {PREDICTION: infer_kinds(frame, data, [prediction])[prediction]} if prediction else {}
+        schema = Schema(
+            schema.columns + tuple(_answer_column(n, kinds.get(n, "numeric"), task) for n in answers)
+        )
         data = frames.Table({**data.columns, **answers}, data.rows)
-        schema = Schema(schema.columns + tuple(_answer_column(n, v, task) for n, v in answers.items()))
         data, moments = _in_order(data, time)
         bins = _draw(data, schema, threshold, moments)
         counter = Counter(bins, schema)
@@ -269,14 +272,17 @@ def _require(data: frames.Table, names: Sequence[str]) -> None:
         raise ValueError(f"columns {absent} are not in the frame, which has {list(data.columns)}")
 
 
-def _schema(data: frames.Table, features: Sequence[str] | Schema | None, others: Sequence[str]) -> Schema:
+def _schema(
+    frame: Any, data: frames.Table, features: Sequence[str] | Schema | None, others: Sequence[str]
+) -> Schema:
     if isinstance(features, Schema):
         _require(data, features.features)
         schema = features
     else:
         names = [n for n in data.columns if n not in others] if features is None else list(features)
         _require(data, names)
-        schema = Schema.infer(data, names)
+        kinds = infer_kinds(frame, data, names)
+        schema = Schema(tuple(Column(name, kind) for name, kind in kinds.items()))
     clash = [name for name in (SCORE, PREDICTION) if name in schema]
     if clash:
         raise ValueError(f"features: {clash} are names of the model's answers here; rename these columns")
@@ -301,10 +307,9 @@ def positive(scores: np.ndarray, threshold: float) -> np.ndarray:
     return np.where(np.isnan(scores), np.nan, (scores >= threshold).astype(np.float64))
 
 
-def _answer_column(name: str, values: frames.Column, task: str) -> Column:
+def _answer_column(name: str, kind: str, task: str) -> Column:
     if name == SCORE:
         return Column(SCORE, "numeric", role="score")
-    kind = infer_kind(values)
     if task == "multiclass":
         kind = "categorical"
     elif task == "binary" and kind != "categorical":

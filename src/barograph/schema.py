@@ -1,6 +1,7 @@
 """What columns a model takes and answers: their kinds, roles and declared ranges."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -12,6 +13,7 @@ from barograph import frames
 
 KINDS = ("numeric", "integer", "boolean", "categorical", "datetime")
 ROLES = ("feature", "score", "prediction", "heuristic", "segment")
+_TYPE = re.compile(r"((?P<boolean>bool(ean)?)|u?int\d+)(\[pyarrow\])?")
 VIOLATION_KINDS = ("type", "missing_column", "extra_column", "range", "category", "grid")
 
 
@@ -92,7 +94,7 @@ class Schema:
         absent = [name for name in names if name not in data.columns]
         if absent:
             raise ValueError(f"features: {absent} are not in the frame, which has {list(data.columns)}")
-        return cls(tuple(Column(name, infer_kind(data.columns[name])) for name in names))
+        return cls(tuple(Column(name, kind) for name, kind in infer_kinds(frame, data, names).items()))
 
     def to_list(self) -> list[dict[str, Any]]:
         """Plain JSON."""
@@ -122,6 +124,24 @@ class SchemaViolation(ValueError):
         self.violations = tuple(violations)
         more = f" and {len(violations) - 3} more" if len(violations) > 3 else ""
         super().__init__("; ".join(v.text for v in self.violations[:3]) + more)
+
+
+def infer_kinds(frame: Any, data: frames.Table, names: Sequence[str]) -> dict[str, str]:
+    """The kinds of some columns of `frame`, by their own types where these say more than `data`, which was read from it.
+
+    Whole numbers and booleans some of which are missing are floats there, if they come from a frame whose types know missing
+    values: those of Arrow and Polars, and pandas' Int64 and boolean.
+    """
+    return {name: _typed_kind(frame, name) or infer_kind(data.columns[name]) for name in names}
+
+
+def _typed_kind(frame: Any, name: str) -> str | None:
+    try:
+        values = frame[name]
+    except Exception:  # noqa: BLE001 (an array, rows, a table that was read already, a column whose name is no text)
+        return None
+    typed = _TYPE.fullmatch(str(getattr(values, "dtype", getattr(values, "type", ""))).lower())
+    return typed and ("boolean" if typed["boolean"] else "integer")
 
 
 def infer_kind(values: frames.Column) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from barograph.counters import Series
 from barograph.request import Pending, Request
+from barograph.rows import SINGLE
 from barograph.schema import SchemaViolation
 
 
@@ -172,12 +173,32 @@ def _forward(name: str) -> Callable[..., Any]:
 
 
 def own(values: Any) -> Any:
-    """A copy of what the caller may change before the flush; immutable frames as they are."""
-    if isinstance(values, (dict, list)):
+    """A copy of what the caller may change before the flush, rows or columns in it too; immutable frames as they are.
+
+    >>> rows = [{"x": 1.0}]
+    >>> owned = own(rows)
+    >>> rows[0]["x"] = 9.0
+    >>> owned
+    [{'x': 1.0}]
+    """
+    kind = type(values)
+    if kind in SINGLE:
+        return values
+    if kind is dict:
+        one_row = type(next(iter(values.values()), None)) in SINGLE
+        return values.copy() if one_row else {name: _copied(column) for name, column in values.items()}
+    if (kind is list or kind is tuple) and values and type(values[0]) not in SINGLE:
+        return kind(map(_copied, values))
+    if isinstance(values, (list, np.ndarray)) or not isinstance(values, Mapping):
+        return _copied(values)
+    return {name: _copied(column) for name, column in values.items()}
+
+
+def _copied(values: Any) -> Any:
+    """A copy of a container, or of a frame that can be changed; else the same."""
+    if isinstance(values, (dict, list, np.ndarray, np.void)):
         return values.copy()
-    if isinstance(values, np.ndarray) or (hasattr(values, "iloc") and hasattr(values, "copy")):
-        return values.copy()
-    return values
+    return values.copy() if hasattr(values, "iloc") and hasattr(values, "copy") else values
 
 
 def named(features: Any, names: tuple[str, ...] | None) -> Any:

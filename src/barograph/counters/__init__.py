@@ -4,9 +4,11 @@ Everything that is counted is a `Series` with a `Vector` of int64 counts and flo
 threads, processes, replicas and hours. `SharedCounters` keeps a process's vectors in shared memory, so that any worker of a
 server answers for all of them. A `Snapshot` is their total at one moment.
 
-series.py: identity, numbers, bytes.  workers.py: who shares with whom.  files.py: the files in shared memory.  shared.py: totals.
+series.py: identity, numbers, bytes.  workers.py: who shares with whom.  files.py: files in shared memory.  folder.py: the
+directory of them.  tenure.py: versions that ended.  limit.py: how many series.  shared.py: totals.
 """
 
+from barograph.counters.limit import most_series
 from barograph.counters.series import (
     ADDITIVE,
     Layout,
@@ -27,4 +29,5 @@ __all__ = [
     "SnapshotFormatError",
     "Table",
     "Vector",
+    "most_series",
 ]

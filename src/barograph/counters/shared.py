@@ -17,12 +17,27 @@ from typing import Any
 import numpy as np
 
 from barograph import naming
-from barograph.counters.files import Block, Folder, Reader, Words, Writer, entering, leave
-from barograph.counters.series import ADDITIVE, HIGHEST, Layout, Series, Snapshot, Table, Vector, listed
+from barograph.counters.files import Block, Reader, Words, Writer
+from barograph.counters.folder import Folder, entering, leave
+from barograph.counters.limit import folded, lines, most_series
+from barograph.counters.series import (
+    ADDITIVE,
+    COLUMNS,
+    HIGHEST,
+    Layout,
+    Series,
+    Snapshot,
+    Table,
+    Vector,
+    listed,
+)
 from barograph.counters.workers import find_place, start_of_process, unshared_workers
 
+TIDYING = (
+    900.0  # seconds between looks for what is to be folded or retired; whoever reads has been there by then
+)
+LOOKING = 60.0  # seconds for which the series that other processes have made are remembered
 _LONG = 64  # slots from which a slice is faster than an index
-_REFERENCE = ".reference.json"
 
 log = logging.getLogger("barograph")
 
@@ -31,7 +46,8 @@ class SharedCounters:
     """This process's vectors in shared memory, and the totals over all processes of its server.
 
     Without `directory` it is BAROGRAPH_DIR, else found so that the workers of one server, and only they, share it. Where
-    there is no shared memory to be had, counts are kept in this process alone; that is logged once.
+    there is no shared memory to be had, or none any more, counts are kept in this process alone from then on; that is logged
+    once. Such a process shows the totals of the others while there are any, else its own, as those of another epoch.
 
     >>> import tempfile
     >>> ticks = Series("ticks_total", (), "counter", 1, 0)
@@ -47,6 +63,7 @@ class SharedCounters:
         self._lock = threading.RLock()
         self._place = find_place(directory)
         self._generation, self._closed, self._blind = 0, False, False
+        self._most = most_series()
         self._said: set[str] = set()
         self._folder: Folder | None = None
         self._writer: Writer | None = None
@@ -58,27 +75,41 @@ class SharedCounters:
 
     @property
     def generation(self) -> int:
-        """Grows when this process turns out to be a fork: vectors are then to be fetched anew."""
+        """Grows when this process turns out to be a fork, or goes on alone: vectors are then to be fetched anew."""
         self._ready()
         return self._generation
 
     def vector(self, series: Series) -> Vector:
-        """Writable views of this process's numbers for a series, 0 at first; the same object on each call."""
+        """Writable views of this process's numbers for a series, 0 at first; the same object on each call.
+
+        Where there are too many series already, those of `other` for a label value that a caller made up.
+        """
         if os.getpid() != self._pid:
             self._ready()
         found = self._vectors.get(series)
         return self._create(series) if found is None else found
 
+    def leads(self, series: Series) -> bool:
+        """Whether a series of this process, and not of a model, is ours to write: no other monitor in it has it here."""
+        with self._lock:
+            self._ready()
+            if series in self._vectors:
+                return True
+            others = (
+                s for s in self._sources() if isinstance(s, Reader) and s.alive and s.pid == os.getpid()
+            )
+            return all(self._series_of(block) != series for other in others for block in other.blocks)
+
     def snapshot(self, clock: float | None = None) -> Snapshot:
         """The totals: this process, other live ones, and what ended ones left. `clock` in epoch seconds, else wall time."""
         with self._lock:
             self._ready()
-            sources = self._sources()
-            merge = self._merged_as(sources)
-            table = merge.table(sources, self._private)
+            sources = self._tidied()
+            table = self._merged_as(sources).table(sources, {} if sources else self._private)
             workers = len({(source.pid, source.start) for source in sources if source.alive}) or 1
             table.sums[-2:] = workers, self._unshared()
-        return Snapshot(time.time() if clock is None else clock, self._epoch, workers, table.vectors(), table)
+            epoch = self._epoch if sources else self._own_epoch
+        return Snapshot(time.time() if clock is None else clock, epoch, workers, table.vectors(), table)
 
     def publish(self, name: str, data: bytes) -> None:
         """Lay a small file (`*.json`) beside the counts for all processes of the server; the first of a name stays."""
@@ -100,16 +131,18 @@ class SharedCounters:
         return self._private_files.get(name)
 
     def references(self) -> dict[str, bytes]:
-        """The references that processes of the server published as `<bins id>.reference.json`, by the id of their bins."""
+        """The references that processes of the server published as `<content id>.reference.json`, by content id."""
         names = set(self._private_files)
         with self._lock, contextlib.suppress(OSError):
             self._ready()
             if self._folder is not None:
                 names.update(self._folder.published_names())
         found = {
-            name.removesuffix(_REFERENCE): self.published(name) for name in names if name.endswith(_REFERENCE)
+            name.removesuffix(naming.REFERENCE_SUFFIX): self.published(name)
+            for name in names
+            if name.endswith(naming.REFERENCE_SUFFIX)
         }
-        return {bins: data for bins, data in found.items() if data is not None}
+        return {name: data for name, data in found.items() if data is not None}
 
     def close(self) -> None:
         """Leave what was counted to the other processes; the last one of a directory of our own making removes it."""
@@ -130,27 +163,38 @@ class SharedCounters:
     def _open(self) -> None:
         """Begin in a directory with a file of our own, or in memory of our own."""
         self._vectors: dict[Series, Vector] = {}
-        self._private: dict[Series, Vector] = {}
+        self._private: dict[Series, Vector] = {}  # all of them where there is no file of our own
+        self._aliases: dict[Series, Series] = {}  # series that were folded into another
         self._merge: _Merge | None = None
-        self._epoch = secrets.token_hex(16)
+        self._known_series: dict[Series, int] = {}  # lines of each
+        self._looked, self._tidy_at = -LOOKING, time.monotonic() + TIDYING
+        self._epoch, self._own_epoch = "", secrets.token_hex(16)
         if self._place.path is None:
             self._say("count", None)
             return
         try:
             with entering(self._place):
                 self._folder = Folder(self._place.path)
+                self._epoch = self._folder.epoch()
                 self._writer = Writer(self._place.path, start=start_of_process())
-            self._epoch = self._folder.epoch()
-            self._folder.fold()
         except OSError as error:
             self._say("count", error)
+        else:
+            self._fold(retire=False)  # what has been idle for a week is first shown again
+
+    def _fold(self, *, retire: bool) -> None:
+        try:
+            if self._folder is not None:
+                self._folder.fold(self._writer, retire=retire)
+        except OSError as error:
+            self._say("add up what ended processes had counted", error)
 
     def _ready(self) -> None:
         """In a forked child: open anew, with all series at 0."""
         if os.getpid() != self._pid:
             with self._lock:
                 if os.getpid() != self._pid and not self._closed:
-                    series = list(self._vectors)
+                    series = [one for one in self._vectors if one not in self._aliases]
                     self._let_go()
                     self._open()
                     self._generation += 1
@@ -182,10 +226,35 @@ class SharedCounters:
     def _create(self, series: Series) -> Vector:
         with self._lock:
             if series not in self._vectors:
-                self._vectors[series] = self._allocate(series)
+                shown = self._within_limit(series)
+                if shown is series:
+                    self._vectors[series] = self._allocate(series)
+                else:
+                    self._vectors[series] = self._create(shown)
+                    self._aliases[series] = shown
             return self._vectors[series]
 
+    def _within_limit(self, series: Series) -> Series:
+        """The series, or the one that it folds into where it would be one too many."""
+        other = folded(series)
+        if other is series or other == series:
+            return series
+        now = time.monotonic()
+        if now - self._looked >= LOOKING:
+            self._merged_as(self._sources())
+            self._looked = now
+        if series in self._known_series or sum(self._known_series.values()) + lines(series) <= self._most:
+            return series
+        self._say_once(
+            "fold",
+            "barograph counts %s as those of %r from now on: more than %d series are too many; set %s to allow more",
+            series, naming.OTHER, self._most, naming.SERIES_VARIABLE,
+        )  # fmt: skip
+        return other
+
     def _allocate(self, series: Series) -> Vector:
+        if series.kind != COLUMNS:
+            self._known_series.setdefault(series, lines(series))
         if self._writer is not None:
             try:
                 additive = series.kind in ADDITIVE
@@ -194,42 +263,82 @@ class SharedCounters:
                 )
             except OSError as error:
                 self._say("make room for a series", error)
+                self._go_alone()
         self._private[series] = Vector.zero(series)
         return self._private[series]
 
+    def _go_alone(self) -> None:
+        """Leave what was counted to the others, as if this process had ended, and count on in memory of our own.
+
+        A total that holds some of this process's series and not others would be another one each time another worker is asked.
+        """
+        writer, self._writer = self._writer, None
+        for series, vector in self._vectors.items():
+            if series not in self._aliases:
+                lasting = series.kind not in ADDITIVE
+                self._private[series] = (
+                    Vector(vector.counts.copy(), vector.sums.copy()) if lasting else Vector.zero(series)
+                )
+        self._vectors = dict(self._private)
+        self._vectors |= {alias: self._private[series] for alias, series in self._aliases.items()}
+        self._merge = None
+        self._generation += 1
+        if writer is not None:
+            writer.close()
+
     def _say(self, what: str, error: OSError | None) -> None:
+        self._say_once(
+            what,
+            "barograph could not %s in %s (%s), so totals over several workers are too low; set %s to a directory that they "
+            "all can write, with space in it",
+            what,
+            self._place.path or "this platform's shared memory",
+            error or "there is none with locks that end with their process",
+            naming.DIRECTORY_VARIABLE,
+        )
+
+    def _say_once(self, what: str, text: str, *values: Any) -> None:
         if what not in self._said:
             self._said.add(what)
-            log.warning(
-                "barograph could not %s in %s (%s), so each of several workers shows its own counts only; "
-                "set %s to a directory that they all can write, with space in it",
-                what,
-                self._place.path or "this platform's shared memory",
-                error or "there is none with locks that end with their process",
-                naming.DIRECTORY_VARIABLE,
-            )
+            log.warning(text, *values)
 
     # Reading.
 
-    def _sources(self) -> list[Writer | Reader]:
-        sources: list[Writer | Reader] = []
-        if self._writer is not None:
-            sources.append(self._writer)
-        if self._folder is not None:
-            try:
-                sources += self._folder.files(besides="" if self._writer is None else self._writer.id)
-                sources += [] if self._folder.remains is None else [self._folder.remains]
-                self._blind = False
-            except OSError as error:
-                self._blind = True
-                self._say("read the other processes' counters", error)
+    def _tidied(self) -> list[Writer | Reader]:
+        """What counts, once what is due to be folded or retired has been."""
+        sources = self._sources()
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDYING
+            if self._folder is not None and self._folder.due(self._writer):
+                self._fold(retire=True)
+                return self._sources()
         return sources
+
+    def _sources(self) -> list[Writer | Reader]:
+        """The files that count; none where this process has none and is the only one."""
+        if self._folder is None:
+            return []
+        try:
+            found = self._folder.files(self._writer)
+            blind = self._folder.unread
+        except OSError as error:
+            found, blind = self._folder.known(), error
+        self._blind = blind is not None
+        if blind is not None:
+            self._say("read all of the other processes' counters", blind)
+        own = [] if self._writer is None else [self._writer]
+        if not own and not (self._epoch and any(reader.alive for reader in found)):
+            return []
+        return [*own, *found, *([] if self._folder.remains is None else [self._folder.remains])]
 
     def _merged_as(self, sources: Sequence[Writer | Reader]) -> "_Merge":
         files = tuple((source.id, source.inode, source.alive, len(source.blocks)) for source in sources)
-        state = (files, len(self._private))
+        private = {} if sources else self._private
+        state = (files, len(private))
         if self._merge is None or self._merge.state != state:
-            self._merge = _Merge.of(state, sources, self._private, self._series_of)
+            self._merge = _Merge.of(state, sources, private, self._series_of)
+            made = {*self._merge.layout.series, *self._vectors} - self._aliases.keys()
+            self._known_series = {one: lines(one) for one in made if one.kind != COLUMNS}
         return self._merge
 
     def _series_of(self, block: Block) -> Series | None:
@@ -244,13 +353,13 @@ class SharedCounters:
 
     def _unshared(self) -> int:
         """How many workers are known of whose counts are not in the totals, or that do not see all of ours."""
-        private = self._writer is None or bool(self._private) or self._blind
+        private = self._writer is None or self._blind
         if not (private or self._place.alone):
             return 0
         others = max(unshared_workers(self._place), int(private and not self._place.alone))
-        if others and "share" not in self._said:
-            self._said.add("share")
-            log.warning(
+        if others:
+            self._say_once(
+                "share",
                 "barograph: %d other workers of this server do not share counters with this one, so totals are too low; "
                 "set %s to a directory that they all can write",
                 others,

@@ -47,7 +47,7 @@ def backfill(
         _served(_between(rows, served, end), directory, counters / "served", served, end),
     )
     with Tiles(store) as tiles:
-        StoredReferences(tiles)[reference.bins.id] = reference.to_json()
+        StoredReferences(tiles)[reference.id] = reference.to_json()
         tiles.expire(end)  # what is older than minutes are kept then goes to its hour
         total, kept = 0, list[Increment]()
         for i, (grown, moment, count) in enumerate(step for part in parts for step in part):

@@ -44,12 +44,15 @@ class Child:
 
 
 def start(name: str, module: Sequence[str], directory: Path, **environment: str) -> Child:
-    """Run `python -m module...` in a session of its own, so that Ctrl-C reaches the demo alone, which then ends it."""
+    """Run `python -m module...` in a session of its own, so that Ctrl-C reaches the demo alone, which then ends it.
+
+    It also ends when the demo does without a word, killed or out of memory: see `child`.
+    """
     log = directory / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "barograph.demo.child", *module],
+            stdin=subprocess.PIPE,  # held open, and closed by the system with this process
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
@@ -70,6 +73,8 @@ def stop(children: Sequence[Child]) -> None:
         except subprocess.TimeoutExpired:
             child.process.kill()
             child.process.wait()
+        if child.process.stdin is not None:
+            child.process.stdin.close()
 
 
 def wait_until_ready(child: Child, url: str, seconds: float = 60.0) -> None:
