@@ -98,3 +98,10 @@ def test_the_most_urgent_alert_comes_first():
     page, ticket = step(None, at(ERRORS, 0, 999)), step(None, SHIFT)
     worse = step(None, replace(SHIFT, column="y", value=9.0))
     assert [a.condition.column for a in alert.firing([ticket, worse, page])] == ["", "y", "x"]
+
+
+def test_an_incident_never_ends_before_it_began():
+    """The hour that ends the last alert may have closed before the minute in which another one began."""
+    seen = step(None, at(ERRORS, 7260, 7500))
+    opened = incident(None, "m", [seen], 7500.0)
+    assert opened.open and incident(opened, "m", [], 7200.0).until == opened.since

@@ -1,11 +1,16 @@
 """The evaluator: calm when all is ordinary, and in the first judged hours of a fault it says which."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from barograph import Monitor, Reference, naming
+from barograph import Monitor, Reference, evaluate, naming
 from barograph.config import Config, ModelConfig
-from barograph.ledger import Counted
+from barograph.console import pages
+from barograph.evaluate import deployed
+from barograph.ledger import CHANGE, DEPLOYMENT, Counted, Event, Ledger
+from barograph.profile import Profile
 from world import DAY, START, World, draw
 
 
@@ -185,8 +190,6 @@ def test_a_reference_without_times_is_learning_and_still_catches_gross_faults(tm
 
 
 def test_versions_are_judged_by_their_own_references(world, tmp_path):
-    from barograph.evaluate import deployed
-
     other = Reference.fit(
         {"amount": np.linspace(1e6, 2e6, 500), "p": np.linspace(0, 1, 500)},
         task="binary",
@@ -218,12 +221,12 @@ def send(world, monitor, rows, error=None):
     monitor.flush()
 
 
-def second_version(world, tmp_path):
+def second_version(world, tmp_path, reference=None):
     """Version 2 of the same model, beside the first."""
     return Monitor(
         "risk",
         version="2",
-        reference=world.reference,
+        reference=reference or world.reference,
         directory=tmp_path,
         clock=world.clock,
         flush_interval=3600,
@@ -259,7 +262,8 @@ def test_alerts_of_a_model_that_nobody_asks_any_more_end_after_a_day(world):
     for _ in range(3):
         world.hour(change=thousandfold)
     for _ in range(3):
-        world.tick(9 * 3600)
+        assert world.firing()
+        world.tick(10 * 3600)
         world.evaluate()
     assert world.firing() == set()
 
@@ -292,8 +296,6 @@ def test_two_workers_with_different_packages_are_one_alert_that_does_not_flap(wo
 
 
 def test_one_model_that_cannot_be_evaluated_stops_no_other(world, monkeypatch, caplog):
-    from barograph import evaluate
-
     with Monitor("broken", directory=world.directory, clock=world.clock, flush_interval=3600) as other:
         other.record({"a": 1})
         other.flush()
@@ -309,3 +311,261 @@ def test_one_model_that_cannot_be_evaluated_stops_no_other(world, monkeypatch, c
             world.hour(change=thousandfold)
     assert (naming.INPUT_BROKEN.name, "amount") in world.firing()
     assert "model broken could not be evaluated" in caplog.text
+
+
+# References: what a version is judged by.
+
+SWAPPED = {"DE": "PL", "FR": "FR", "PL": "DE"}
+
+
+def swapped(reference):
+    """The same bins with other counts: as if country had been DE where it was PL."""
+    where = reference.bins.offsets["country"] + np.array([0, 2])
+
+    def swap(counts):
+        counts = counts.copy()
+        counts[..., where] = counts[..., where[::-1]]
+        return counts
+
+    windows = replace(reference.windows, counts=swap(reference.windows.counts))
+    baseline = Profile(
+        reference.bins, reference.baseline.rows, swap(reference.baseline.counts), reference.baseline.sums
+    )
+    return replace(reference, baseline=baseline, windows=windows)
+
+
+def exchange(features, score):
+    return {**features, "country": [SWAPPED[c] for c in features["country"]]}, score
+
+
+def test_references_of_the_same_bins_judge_each_its_own_version(world, tmp_path):
+    other = swapped(world.reference)
+    assert other.bins.id == world.reference.bins.id and other.id != world.reference.id
+    world.files[other.id] = other.to_json()
+    with second_version(world, tmp_path, other) as second:
+        for _ in range(5):
+            features, score = exchange(*draw(80))
+            second.record(features, score=score)
+            second.flush()
+            world.hour()
+    assert world.firing() == set()
+    assert {v.version: world.references.of(v, other.bins.id).reference.id for v in deployed(world.tiles)} == {
+        "1": world.reference.id,
+        "2": other.id,
+    }
+
+
+def test_a_reference_that_was_replaced_by_one_of_the_same_bins_judges_no_more(world, tmp_path):
+    for _ in range(3):
+        world.hour()
+    other = swapped(world.reference)
+    world.files[other.id] = other.to_json()
+    world.monitor.close()
+    options = {"directory": tmp_path, "clock": world.clock, "flush_interval": 3600, "strict": True}
+    world.monitor = Monitor("risk", version="1", reference=other, **options)
+    for _ in range(5):
+        world.hour(change=exchange)
+    assert world.firing() == set()
+    (version,) = deployed(world.tiles)
+    assert version.references == {other.bins.id: other.id}
+    for _ in range(3):
+        world.hour()
+    assert (naming.FEATURE_SHIFTED.name, "country") in world.firing()
+
+
+@pytest.mark.parametrize("damage", [lambda body: b"[", lambda body: body[:-9], lambda body: b"{}"])
+def test_a_damaged_reference_is_said_once_and_empties_no_page(world, caplog, damage):
+    world.files[world.reference.id] = damage(world.reference.to_json())
+    for _ in range(2):
+        world.hour()
+        (shown,) = pages.fleet(world.state(), world.span())["models"]
+        assert shown["name"] == "risk"
+    assert pages.model(world.state(), "risk", world.span())["name"] == "risk"
+    assert caplog.text.count(f"reference {world.reference.id} cannot be used") == 1
+
+
+def test_each_reference_is_read_and_calibrated_once_however_many_there_are(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "ROOM", 1)
+    world.references.room = 1
+    calibrated = []
+    inner = evaluate.calibrate
+    monkeypatch.setattr(evaluate, "calibrate", lambda *a: calibrated.append(a) or inner(*a))
+    other = swapped(world.reference)
+    world.files[other.id] = other.to_json()
+    with second_version(world, tmp_path, other) as second:
+        for _ in range(4):
+            second.record(*draw(80)[:1], score=draw(80)[1])
+            second.flush()
+            world.hour()
+    assert len(calibrated) == 2
+
+
+def test_a_reference_takes_a_quarter_of_its_hours_in_memory(world):
+    (version, bins), windows = (deployed_one(world)), world.reference.windows
+    kept = world.references.of(version, bins).reference
+    assert kept.windows.counts.nbytes <= windows.counts.nbytes / 4
+    assert np.array_equal(kept.windows.counts, windows.counts)
+    assert kept.id == world.reference.id
+
+
+def deployed_one(world):
+    world.tick(60)
+    (version,) = deployed(world.tiles)
+    return version, world.reference.bins.id
+
+
+# Versions that catch up together.
+
+
+def two_versions(world, tmp_path, hours, faults):
+    """Hours of traffic of two versions; `faults` are the hours in which a version gets amounts a thousandfold."""
+    rng = np.random.default_rng(11)
+    with second_version(world, tmp_path) as second:
+        for hour in range(hours):
+            for _ in range(2):
+                for name, monitor in (("1", world.monitor), ("2", second)):
+                    features, score = draw(40, rng)
+                    if hour in faults[name]:
+                        features, score = thousandfold(features, score)
+                    monitor.record(features, score=score)
+                    monitor.flush()
+                world.tick(1800)
+            world.clock.time += 180
+            world.evaluate()
+            world.clock.time -= 180
+
+
+@pytest.mark.parametrize(
+    "faults", [{"1": {30, 31, 32}, "2": {4, 5, 6}}, {"1": {4, 5, 6, 7}, "2": {6, 7, 8, 9}}]
+)
+def test_versions_that_catch_up_together_have_the_incidents_that_they_had_one_by_one(tmp_path, faults):
+    worlds = {name: World(tmp_path / name) for name in ("present", "away")}
+    worlds["away"].evaluate = list
+    for name, world in worlds.items():
+        two_versions(world, tmp_path / name, 40, faults)
+    del worlds["away"].evaluate
+    worlds["away"].clock.time += 180
+    worlds["away"].evaluate()
+    incidents, alerts = (
+        [
+            [(i.id, i.since, i.until, i.version, i.headline) for i in world.ledger.incidents()]
+            for world in worlds.values()
+        ],
+        [
+            sorted((a.condition.key, a.since, a.last, a.until) for a in world.ledger.alerts(since=0))
+            for world in worlds.values()
+        ],
+    )
+    assert incidents[0] == incidents[1] and alerts[0] == alerts[1]
+    assert len(incidents[0]) == (2 if faults["1"].isdisjoint(faults["2"]) else 1)
+    assert all(since < until for _, since, until, _, _ in incidents[0])
+    for world in worlds.values():
+        world.close()
+
+
+def test_history_of_a_version_that_was_replaced_in_it_ends_with_it(world, tmp_path):
+    """Caught up later: its last hours were in alarm, and another version has answered since."""
+    evaluate_now, world.evaluate = world.evaluate, list
+    for _ in range(3):
+        world.hour(change=thousandfold)
+    with second_version(world, tmp_path) as second:
+        for _ in range(20):
+            send(world, second, 80)
+            world.tick(3600)
+    world.clock.time += 180
+    evaluate_now()
+    (incident,) = world.ledger.incidents()
+    assert incident.until - START <= 6 * 3600
+
+
+# What is kept for how long.
+
+
+def test_what_is_over_is_forgotten_after_a_while(world):
+    for _ in range(3):
+        world.hour(change=thousandfold)
+    for _ in range(6):
+        world.hour()
+    ledger, open_event = world.ledger, Event(float(START), CHANGE, None, "profile-service 4.12")
+    ledger.add_event(open_event)
+    assert ledger.alerts(since=0) and ledger.incidents() and len(ledger.events(0, 9e12)) == 2
+    clock = world.clock.time
+    for days, judgements, records in (
+        (99, True, True),
+        (102, False, True),
+        (399, False, True),
+        (402, False, False),
+    ):
+        world.clock.time = clock + days * DAY
+        world.tiles.expire(world.clock.time)
+        ledger.expire(world.clock.time)
+        world.evaluate()
+        assert bool(len(judged(world).starts)) is judgements
+        assert (
+            bool(ledger.incidents())
+            is bool(ledger.alerts(since=0))
+            is bool(ledger.events(0, 9e12))
+            is records
+        )
+        ledger = Ledger(world.tiles)  # one that knows only what is stored
+
+
+def test_what_goes_on_is_never_forgotten(world):
+    for _ in range(3):
+        world.hour(change=thousandfold)
+    firing = world.firing()
+    assert firing
+    world.ledger.expire(world.clock.time + 4000 * DAY)
+    assert world.firing() == firing and world.ledger.incidents()[0].open
+
+
+def test_hours_that_are_not_kept_are_not_judged(world):
+    """Their counts live on in days: an hour that held a whole day's would be in alarm."""
+    world.evaluate, evaluate_now = list, world.evaluate
+    for _ in range(30):
+        world.hour()
+    world.clock.time += 150 * DAY
+    world.tiles.expire(world.clock.time)
+    evaluate_now()
+    assert not len(judged(world).starts)
+    world.before = world.monitor.snapshot()
+    world.evaluate = evaluate_now
+    for _ in range(3):
+        world.hour()
+    assert len(judged(world).starts) == 3 and world.firing() == set()
+
+
+def test_what_a_pass_that_failed_has_judged_is_judged_again(world, monkeypatch, caplog):
+    inner = evaluate._Watch.look
+    monkeypatch.setattr(evaluate._Watch, "look", lambda *_: 1 / 0)
+    for _ in range(3):
+        world.hour(change=thousandfold)
+    assert "could not be evaluated" in caplog.text and not len(judged(world).starts)
+    monkeypatch.setattr(evaluate._Watch, "look", inner)
+    world.clock.time += 180
+    world.evaluate()
+    assert len(judged(world).starts) == 3 and (naming.INPUT_BROKEN.name, "amount") in world.firing()
+
+
+def test_a_quiet_version_is_read_again_only_when_something_came(world, monkeypatch):
+    world.hour()
+    world.hour(rows=0)
+    read, inner = [], world.tiles.windows
+    monkeypatch.setattr(world.tiles, "windows", lambda *a: read.append(a) or inner(*a))
+    for _ in range(3):
+        world.evaluate()
+    assert read == []
+    world.monitor.record(draw(40)[0], score=draw(40)[1])
+    world.tick(600)
+    world.clock.time += 180
+    world.evaluate()
+    assert len(read) == 1
+
+
+def test_a_deployment_is_one_event(world):
+    for _ in range(3):
+        world.hour()
+    again = Ledger(world.tiles)
+    again.add_event(Event(float(START), DEPLOYMENT, "risk", "risk 1"))
+    kinds = [e.kind for e in world.ledger.events(0, 9e12)]
+    assert kinds == [DEPLOYMENT]

@@ -321,6 +321,83 @@ def test_an_error_names_the_argument_and_the_remedy(tiles: Tiles, call: object, 
         call(tiles)  # type: ignore[operator]
 
 
+def test_what_waits_is_stored_before_whatever_reads_tiles(tiles: Tiles) -> None:
+    waiting: list[Increment] = []
+
+    def write() -> None:
+        some, waiting[:] = waiting[:], []
+        tiles.add(some)
+
+    tiles.before_reading(write)
+    reads = [
+        lambda: total(tiles, ROWS, 0, 60),
+        tiles.series,
+        lambda: tiles.seen(ROWS),
+        lambda: tiles.changed(ROWS),
+        tiles.size,
+        lambda: tiles.roll_up(0),
+    ]
+    for read in reads:
+        waiting.append(increment(ROWS, 0, 1))
+        with tiles.transaction():
+            read()
+            assert waiting  # it would be taken back together with this
+        read()
+        assert not waiting
+    assert total(tiles, ROWS, 0, 60) == len(reads)
+
+
+def test_what_waits_is_stored_on_closing(tmp_path: Path) -> None:
+    tiles = Tiles(tmp_path / "tiles.duckdb")
+    tiles.before_reading(lambda: tiles.add([increment(ROWS, 0, 1)]))
+    tiles.close()
+    with Tiles(tmp_path / "tiles.duckdb") as again:
+        assert total(again, ROWS, 0, 60) == 1
+
+
+def test_a_series_that_grew_is_told_from_one_that_did_not(tiles: Tiles) -> None:
+    assert tiles.changed(ROWS) == 0
+    tiles.add([increment(ROWS, 0, 1), increment(OTHER, 0, 1)])
+    before, other = tiles.changed(ROWS), tiles.changed(OTHER)
+    tiles.add([increment(ROWS, 60, 0), increment(OTHER, 0, 2)])  # the first was quiet
+    assert tiles.changed(ROWS) == before and tiles.changed(OTHER) != other
+
+
+def test_it_is_told_from_when_on_tiles_are_kept(tiles: Tiles) -> None:
+    assert tiles.kept_from(HOUR) < 0
+    tiles.add([increment(ROWS, 0, 1)])
+    tiles.expire(200 * DAY + HOUR)
+    assert (tiles.kept_from(MINUTE), tiles.kept_from(HOUR)) == (197 * DAY + HOUR, 100 * DAY)
+    with pytest.raises(ValueError, match="retention: records=0 days; it must be above 0"):
+        Retention(records=0)
+
+
+def test_roll_ups_add_up_however_few_rows_come_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of several series, widths and kinds, written in no order, and read some at a time or all at once."""
+    rng = np.random.default_rng(3)
+    found = []
+    for together in (1, 2048, 10**6):
+        monkeypatch.setattr(store, "_TOGETHER", together)
+        with Tiles() as tiles:
+            for some in rng.permutation(3 * 60).reshape(9, 20).tolist():
+                tiles.add(
+                    [increment(s, 60 * m, 1 + m % 7) for m in some for s in (COLUMNS, BUSY, TIMES, ROWS)]
+                )
+            many = [
+                Series(f"m{i}", (), "counter", 1, 0) for i in range(40)
+            ]  # more rows than DuckDB gives at once
+            tiles.add([increment(one, start, 1) for start in range(60, 3 * HOUR, 60) for one in many])
+            tiles.roll_up(DAY)
+            query = (
+                "SELECT series, resolution, start, counts, sums FROM tiles WHERE resolution > 60 ORDER BY ALL"
+            )
+            found.append(tiles.connection.execute(query).fetchall())
+            assert read(tiles, BUSY, 0, 3 * HOUR, HOUR) == [1 + m % 7 for m in (59, 119, 179)]
+            expected = [sum(1 + m % 7 for m in range(h * 60, h * 60 + 60)) for h in range(3)]
+            assert read(tiles, COLUMNS, 0, 3 * HOUR, HOUR) == expected
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_failed_transaction_leaves_nothing_behind(tiles: Tiles) -> None:
     tiles.add([increment(ROWS, 0, 1)])
     tiles.roll_up(HOUR)
@@ -333,6 +410,7 @@ def test_a_failed_transaction_leaves_nothing_behind(tiles: Tiles) -> None:
 
     with pytest.raises(RuntimeError):
         fail()
+    assert tiles.rollbacks == 1
     assert tiles.series() == [ROWS]
     assert tiles.seen(ROWS) == (0, 0)
     assert total(tiles, ROWS, 0, HOUR) == 1

@@ -64,9 +64,9 @@ class World:
         self.reference = reference() if ref is None else ref
         self.tiles = Tiles(":memory:")
         self.ledger = Ledger(self.tiles)
-        files = StoredReferences(self.tiles)
-        files[self.reference.bins.id] = self.reference.to_json()
-        self.references = References(files, self.config)
+        self.files = StoredReferences(self.tiles)
+        self.files[self.reference.id] = self.reference.to_json()
+        self.references = References(self.files, self.config)
         self.monitor = Monitor(
             "risk",
             version="1",

@@ -10,10 +10,38 @@ from dataclasses import dataclass, replace
 from barograph.bins import hash64
 from barograph.naming import ACT, FEATURE_SHIFTED, INPUT_BROKEN, OK, OUTPUT_SHIFTED, RULES, WATCH, Rule
 
+HOUR = 3600
 GROSS = 0.20  # share of missing or unseen values that is a fault and not a drift
 PAGE, TICKET = "page", "ticket"
 INACTIVE, PENDING, FIRING, RESOLVED = "inactive", "pending", "firing", "resolved"
 _GROUPS = ("service", "output", "outcomes", "causes")
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """An error budget (the share of calls that may fail, or be slow) burns `factor` times too fast.
+
+    The share is over the limit in the long window (seconds), so that it matters, and in the short one, so that it lasts.
+    """
+
+    factor: float
+    long: int
+    short: int
+
+    def limit(self, budget: float) -> float:
+        """The share that both windows must exceed; half-way from the budget to 1 at most, so that a wide budget can burn too.
+
+        >>> round(BURNS[0].limit(0.001), 6), BURNS[0].limit(0.2)
+        (0.0144, 0.6)
+        """
+        return min(self.factor * budget, (1 + budget) / 2)
+
+
+BURNS = (Burn(14.4, HOUR, 300), Burn(6.0, 6 * HOUR, 1800))  # 2 % of a month's budget in 1 h, 5 % in 6 h
+ENOUGH_CALLS = 20  # in the long window: fewer say nothing
+ENOUGH_BAD = 5  # of them failed or slow: one or two are no trend
+ERROR_OBJECTIVE, LATENCY_OBJECTIVE = 0.999, 0.99  # shares of calls that succeed, and that are fast enough
+LATENCY_SECONDS = 0.5  # a call that takes no longer is fast enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +172,7 @@ def incident(previous: Incident | None, model: str, alerts: Sequence[Alert], now
     urgent = firing(alerts)
     if previous is not None and previous.open:
         if not urgent:
-            return replace(previous, until=now)
+            return replace(previous, until=max(now, previous.since))
         pages = PAGE in (previous.severity, urgent[0].rule.severity)
         worse = previous.severity != PAGE or urgent[0].rule.severity == PAGE
         headline = urgent[0].condition.text if worse else previous.headline

@@ -1,39 +1,53 @@
-"""What is looked at each minute: traffic, errors, latency, empty answers, dependencies, rows dropped. Counts in, conditions out.
+"""What is looked at each minute: traffic, errors, latency, empty answers, business events, what runs. Counts in, conditions out.
 
-A new check is a function here and its name in CHECKS.
+A new check is a function here and its name in CHECKS, or in OF_MODEL where versions are looked at together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from barograph import naming, sentences, traffic
-from barograph.alert import Condition
+from barograph.alert import (
+    BURNS,
+    ENOUGH_BAD,
+    ENOUGH_CALLS,
+    ERROR_OBJECTIVE,
+    LATENCY_OBJECTIVE,
+    LATENCY_SECONDS,
+    Condition,
+)
 from barograph.counters import Series
 from barograph.naming import Metric, Rule
+from barograph.sources import Status
 from barograph.tiles import Tiles
 
-MINUTE, HOUR, WEEK = 60, 3600, traffic.WEEK
-ENOUGH_CALLS = 20
+MINUTE, HOUR, DAY, WEEK = 60, 3600, 86_400, traffic.WEEK
 ENOUGH_ROWS = 30
-ERROR_LIMIT = 0.05
 EMPTY_POINTS = 0.05
 STILL_SEEN = 10 * MINUTE
-_BY_MINUTE = (naming.PREDICTIONS, naming.ERRORS, naming.DURATION, naming.EMPTY, naming.DROPPED_ROWS)
-_BY_HOUR = (naming.PREDICTIONS, naming.EMPTY)
+FAILURES = 3  # in a row: one slow answer is no outage, however fast the clock runs
+LONGEST = max(burn.long for burn in BURNS)
+_CALLS = (naming.PREDICTIONS, naming.ERRORS, naming.DURATION)
+_BY_MINUTE = (*_CALLS, naming.EMPTY, naming.DROPPED_ROWS, naming.BUSINESS)
+_BY_HOUR = (naming.PREDICTIONS, naming.EMPTY, naming.BUSINESS)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A version of a model that has been seen: `series` are its counted columns, by bins id; `first` and `last` its minutes."""
+    """A version of a model that has been seen: `first` and `last` are its minutes, `series` its counted columns by bins id.
+
+    `references` are the content ids of its references, by bins id: of two with the same bins, the one seen last.
+    """
 
     model: str
     version: str
     series: Mapping[str, Series]
     first: int
     last: int
+    references: Mapping[str, str]
 
     @property
     def names(self) -> dict[str, str]:
@@ -42,27 +56,42 @@ class Deployed:
 
 
 class Counters:
-    """The counters of all models: by minute since the last whole hour began, by hour for four weeks; two reads of the store."""
+    """The counters of all models: by minute since the last whole hour began, by hour for four weeks; two reads of the store.
+
+    The calls of the last six hours in all are a third read, for who asks.
+    """
 
     def __init__(self, tiles: Tiles, now: float) -> None:
+        self._tiles = tiles
         self.end = int(now // MINUTE * MINUTE)
         self.hour = self.end // HOUR * HOUR
         self.start = self.hour - HOUR
         self.first_hour = self.hour - traffic.WEEKS * WEEK - 2 * HOUR
-        self._minutes = _read(tiles, _BY_MINUTE, self.start, max(self.end, self.start + MINUTE), MINUTE)
-        self._hours = _read(tiles, _BY_HOUR, self.first_hour, self.hour, HOUR)
+        self._minutes = _Windows.read(
+            tiles, _BY_MINUTE, self.start, max(self.end, self.start + MINUTE), MINUTE
+        )
+        self._hours = _Windows.read(tiles, _BY_HOUR, self.first_hour, self.hour, HOUR)
 
     def total(
         self, metric: Metric, version: "Deployed | str", start: float, end: float, **labels: str
     ) -> np.ndarray:
-        """What the series of a version, or of a model by its name, grew by since the last hour or two: int64[k]."""
-        named = {"model": version} if isinstance(version, str) else version.names
+        """What the series of a version, or of a model by its name, grew by since the last hour or two: int64[k].
+
+        Of calls, also in the last six hours in all.
+        """
         part = slice(max(0, int(start - self.start) // MINUTE), max(0, int(end - self.start) // MINUTE))
-        wanted = {**named, **labels}
-        found = [
-            counts[part].sum(axis=0) for s, counts in self._minutes[metric.name].items() if _has(s, wanted)
-        ]
-        return np.asarray(sum(found, np.zeros(1, dtype=np.int64)))
+        windows = self._minutes
+        if (start, end) == (self.end - LONGEST, self.end):
+            part, windows = slice(None), self._longest
+        named = {} if isinstance(version, str) else {"version": version.version}
+        model = version if isinstance(version, str) else version.model
+        found = windows.find(metric, model, {**named, **labels})
+        return np.asarray(sum((counts[part].sum(axis=0) for counts in found), np.zeros(1, dtype=np.int64)))
+
+    @cached_property
+    def _longest(self) -> "_Windows":
+        """Whole hours are read as such, which is much less than their minutes."""
+        return _Windows.read(self._tiles, _CALLS, self.end - LONGEST, self.end, LONGEST)
 
     def calls(self, version: "Deployed | str", start: float, end: float) -> tuple[int, int]:
         """Calls that were answered and calls that failed. A call is a request; where none is timed, a row."""
@@ -74,13 +103,30 @@ class Counters:
         self, metric: Metric, version: Deployed, label: str, start: float, end: float
     ) -> dict[str, int]:
         """The same by the values of one label."""
-        values = {s.label(label) or "" for s in self._minutes[metric.name]}
+        values = {s.label(label) or "" for s in self._minutes.of(metric, version.model)}
         return {v: int(self.total(metric, version, start, end, **{label: v}).sum()) for v in sorted(values)}
 
-    def hours(self, metric: Metric, **labels: str) -> np.ndarray:
-        """int64[H] by hour from `first_hour`, over all series with these labels."""
-        found = [counts[:, 0] for s, counts in self._hours[metric.name].items() if _has(s, labels)]
+    def hours(self, metric: Metric, model: str, **labels: str) -> np.ndarray:
+        """int64[H] by hour from `first_hour`, over all series of a model with these labels."""
+        found = (counts[:, 0] for counts in self._hours.find(metric, model, labels))
         return np.asarray(sum(found, np.zeros((self.hour - self.first_hour) // HOUR, dtype=np.int64)))
+
+    def events(self, model: str) -> dict[str, int]:
+        """The business events of a model in the last four weeks, each with when it was first seen."""
+        found: dict[str, int] = {}
+        for series in self._hours.of(naming.BUSINESS, model):
+            event, seen = series.label("event") or "", self._tiles.seen(series)
+            found[event] = min(found.get(event, self.end), self.end if seen is None else seen[0])
+        return dict(sorted(found.items()))
+
+    def answering(self, versions: Iterable[Deployed], end: int) -> list[Deployed]:
+        """The versions that answered in the two hours before `end`, a whole hour of the last four weeks."""
+        last = (end - self.first_hour) // HOUR
+        return [
+            v
+            for v in versions
+            if last >= 2 and self.hours(naming.PREDICTIONS, **v.names)[last - 2 : last].any()
+        ]
 
 
 @dataclass(frozen=True)
@@ -121,39 +167,72 @@ class Look:
             rule.name, model, version, active, float(start), at, column, "", value, threshold, said
         )
 
-    @cached_property
-    def usual(self) -> np.ndarray:
-        """Predictions usual in the hour before the last minute's and in that one, from the same hours of earlier weeks."""
+    def usual(self, metric: Metric, first: int, **labels: str) -> np.ndarray:
+        """Events usual in the hour before the last minute's and in that one, from the same hours of earlier weeks.
+
+        They are counted since `first` (epoch seconds).
+        """
         starts = np.arange(self.counters.first_hour, self.counters.hour, HOUR)
-        known = starts >= self.first // HOUR * HOUR
-        counts = self.counters.hours(naming.PREDICTIONS, model=self.version.model)
+        known = starts >= first // HOUR * HOUR
+        counts = self.counters.hours(metric, self.version.model, **labels)
         here = (self.end - 1) // HOUR * HOUR
         return traffic.usual(np.array([here - HOUR, here]), starts[known], counts[known], least=1).expected
 
+    def infos(self, within: int) -> list[Series]:
+        """What processes of this version said of themselves, in the last so many seconds."""
+        found = self.tiles.series(naming.MODEL_INFO.name, **self.version.names)
+        return [s for s in found if (seen := self.tiles.seen(s)) is not None and self.end - seen[1] <= within]
+
 
 def silence(look: Look) -> list[Condition]:
-    """Nothing came where something was expected."""
-    least = float(look.usual.min())
+    """No predictions came where some were expected."""
+    return [_silence(look, naming.NO_TRAFFIC, naming.PREDICTIONS, look.first, sentences.no_traffic)]
+
+
+def business(look: Look) -> list[Condition]:
+    """None of a business event came where some were expected."""
+    return [
+        replace(
+            _silence(
+                look, naming.BUSINESS_STOPPED, naming.BUSINESS, first,
+                partial(sentences.business_stopped, event), event=event,
+            ),
+            column=event,
+        )
+        for event, first in look.counters.events(look.version.model).items()
+    ]  # fmt: skip
+
+
+def _silence(
+    look: Look, rule: Rule, metric: Metric, first: int, say: Callable[[float, int], str], **labels: str
+) -> Condition:
+    """Whether nothing came in the shortest window in which enough events are expected: of the model, whatever the version."""
+    least = float(look.usual(metric, first, **labels).min())
     minutes = next((m for m in (5, 15) if least * m / 60 >= traffic.SILENCE), 60)
     expected = None if np.isnan(least) else least * minutes / 60
     start = look.end - minutes * MINUTE
-    rows = int(look.counters.total(naming.PREDICTIONS, look.version.model, start, look.end).sum())
-    silent = traffic.silent(rows, expected)
-    text = sentences.no_traffic(expected or 0.0, minutes)
-    found = look.condition(naming.NO_TRAFFIC, silent, start, value=0.0, threshold=expected, text=text)
-    return [
-        replace(found, version="")
-    ]  # of the model: a version that another one replaced is silent by right
+    came = int(look.counters.total(metric, look.version.model, start, look.end, **labels).sum())
+    silent = traffic.silent(came, expected)
+    text = say(expected or 0.0, minutes)
+    found = look.condition(rule, silent, start, value=0.0, threshold=expected, text=text)
+    return replace(found, version="")  # a version that another one replaced is silent by right
 
 
 def errors(look: Look) -> list[Condition]:
-    """Too large a share of predictions failed, in the last five minutes or, where they were few, in the last hour."""
-    limit = look.limits.get("errors", ERROR_LIMIT)
+    """Failing predictions use up the error budget too fast, or are a larger share than the owner allows."""
+    limit = look.limits.get("errors")
+    if limit is None:
+
+        def failed(start: int) -> tuple[int, int]:
+            answered, failed = look.counters.calls(look.version, start, look.end)
+            return failed, answered + failed
+
+        return [_burning(look, naming.ERRORS_HIGH, 1 - ERROR_OBJECTIVE, failed, sentences.errors_burn)]
     for minutes in (5, 60):
         start = look.end - minutes * MINUTE
-        answered, failed = look.counters.calls(look.version, start, look.end)
-        if answered + failed >= ENOUGH_CALLS:
-            value = failed / (answered + failed)
+        answered, bad = look.counters.calls(look.version, start, look.end)
+        if answered + bad >= ENOUGH_CALLS:
+            value = bad / (answered + bad)
             text = sentences.errors(value, limit)
             over = value > limit
             return [look.condition(naming.ERRORS_HIGH, over, start, value=value, threshold=limit, text=text)]
@@ -161,17 +240,52 @@ def errors(look: Look) -> list[Condition]:
 
 
 def latency(look: Look) -> list[Condition]:
-    """Predictions take longer than the owner allows."""
+    """Predictions slower than the objective use up their budget too fast, or take longer than the owner allows."""
     limit = look.limits.get("latency_p95")
     if limit is None:
-        return []
+
+        def slow(start: int) -> tuple[int, int]:
+            counts = _timed(look, start)
+            return traffic.slower(counts, LATENCY_SECONDS), int(counts.sum())
+
+        say = partial(sentences.slow_burn, objective=LATENCY_SECONDS)
+        return [_burning(look, naming.SLOW, 1 - LATENCY_OBJECTIVE, slow, say)]
     start = look.end - 5 * MINUTE
-    counts = look.counters.total(naming.DURATION, look.version, start, look.end, stage=naming.TOTAL)
+    counts = _timed(look, start)
     if counts.sum() < ENOUGH_CALLS:
         return [look.condition(naming.SLOW, None, start)]
     value = float(traffic.duration_quantiles(counts, np.array([0.95]))[0])
     text = sentences.slow(value, limit)
     return [look.condition(naming.SLOW, value > limit, start, value=value, threshold=limit, text=text)]
+
+
+def _timed(look: Look, start: int) -> np.ndarray:
+    return look.counters.total(naming.DURATION, look.version, start, look.end, stage=naming.TOTAL)
+
+
+def _burning(
+    look: Look,
+    rule: Rule,
+    budget: float,
+    spent: Callable[[int], tuple[int, int]],
+    say: Callable[[int, int, float, float], str],
+) -> Condition:
+    """Whether a budget burns too fast over any pair of windows; `spent` counts bad calls and all since a moment.
+
+    It was seen in the last minute, not in the hours that the windows span: so it waits as long as in Prometheus.
+    """
+    start = look.end - MINUTE
+    known = False
+    for burn in BURNS:
+        (bad, calls), (lately, of) = (spent(look.end - seconds) for seconds in (burn.long, burn.short))
+        limit = burn.limit(budget)
+        known |= calls >= ENOUGH_CALLS
+        if calls < ENOUGH_CALLS or bad < ENOUGH_BAD or not of:
+            continue
+        if min(bad / calls, lately / of) > limit:
+            text = say(bad, calls, burn.long, budget)
+            return look.condition(rule, True, start, value=bad / calls, threshold=limit, text=text)
+    return look.condition(rule, False if known else None, start)
 
 
 def empty(look: Look) -> list[Condition]:
@@ -221,25 +335,85 @@ def dropped(look: Look) -> list[Condition]:
     ]
 
 
-# Of each version that answers; `silence` is of the model.
+def references(look: Look) -> list[Condition]:
+    """One version runs with several references, or ran with another one within a day."""
+    seen, live = ({s.label("reference") for s in look.infos(t)} - {None, ""} for t in (DAY, STILL_SEEN))
+    text = sentences.references(look.version.version, len(live), len(seen))
+    return [look.condition(naming.REFERENCE_CHANGED, len(seen) > 1, look.end - MINUTE, text=text)]
+
+
+def artifacts(look: Look) -> list[Condition]:
+    """Processes of one version run different artifacts, or configurations. Those that do not tell say nothing."""
+    infos = look.infos(STILL_SEEN)
+    digests, configs = (len({s.label(name) for s in infos} - {None, ""}) for name in ("digest", "config"))
+    text = sentences.artifacts(look.version.version, digests, configs)
+    over = max(digests, configs) > 1
+    return [look.condition(naming.ARTIFACT_DIFFERS, over, look.end - MINUTE, text=text)]
+
+
+def targets(
+    model: str, statuses: Iterable[Status], before: Mapping[tuple[str, str], float], end: float
+) -> list[Condition]:
+    """Serving processes of a model that cannot be read, or whose workers count for themselves.
+
+    `before` has since when alerts of a (rule, url) hold: after a restart nothing else tells whose process it is.
+    """
+    found = []
+    for s in statuses:
+        since = before.get((naming.TARGET_DOWN.name, s.url))
+        if model in s.models or since is not None:
+            down = s.failures >= FAILURES if s.up is not None else None
+            start = min(end, s.succeeded if s.succeeded is not None else since or end)
+            text = sentences.unread(s.url, end - start) if down else ""
+            found.append(
+                Condition(naming.TARGET_DOWN.name, model, "", down, start, end, s.url, "", None, None, text)
+            )
+        if model in s.models:
+            apart = s.unshared > 0 if s.up else None
+            text = sentences.apart(s.url, s.unshared) if apart else ""
+            name, start, value = naming.WORKERS_APART.name, end - MINUTE, float(s.unshared)
+            found.append(Condition(name, model, "", apart, start, end, s.url, "", value, None, text))
+    return found
+
+
+# Of a model as a whole: of its versions, the one that answers is given.
+OF_MODEL: tuple[Callable[[Look], list[Condition]], ...] = (silence, business)
+
+# Of each version that answers.
 CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (
     errors,
     latency,
     empty,
     dependencies,
     dropped,
+    references,
+    artifacts,
 )
 
 
-def _read(
-    tiles: Tiles, metrics: tuple[Metric, ...], start: int, end: int, step: int
-) -> dict[str, dict[Series, np.ndarray]]:
-    series = [s for metric in metrics for s in tiles.series(metric.name)]
-    found: dict[str, dict[Series, np.ndarray]] = {metric.name: {} for metric in metrics}
-    for one, windows in zip(series, tiles.windows_many(series, start, end, step), strict=True):
-        found[one.metric][one] = windows.counts
-    return found
+@dataclass(frozen=True)
+class _Windows:
+    """Counts of windows, by metric and model: those of a model are few, those of all models are not."""
 
+    counts: Mapping[tuple[str, str], Mapping[Series, np.ndarray]]
 
-def _has(series: Series, labels: Mapping[str, str]) -> bool:
-    return all(series.label(name) == value for name, value in labels.items())
+    @classmethod
+    def read(cls, tiles: Tiles, metrics: tuple[Metric, ...], start: int, end: int, step: int) -> "_Windows":
+        """All models in one read. A series that ended before `start` is left out."""
+        series = [s for metric in metrics for s in tiles.series(metric.name)]
+        series = [s for s in series if (seen := tiles.seen(s)) is not None and seen[1] >= start]
+        found: dict[tuple[str, str], dict[Series, np.ndarray]] = {}
+        for one, windows in zip(series, tiles.windows_many(series, start, end, step), strict=True):
+            found.setdefault((one.metric, one.label("model") or ""), {})[one] = windows.counts
+        return cls(found)
+
+    def of(self, metric: Metric, model: str) -> Mapping[Series, np.ndarray]:
+        """A model's series, each with its counts (T, k)."""
+        return self.counts.get((metric.name, model), {})
+
+    def find(self, metric: Metric, model: str, labels: Mapping[str, str]) -> Iterator[np.ndarray]:
+        """Counts (T, k) of those that have these labels."""
+        wanted = tuple(labels.items())
+        for series, counts in self.of(metric, model).items():
+            if all(pair in series.labels for pair in wanted):
+                yield counts

@@ -52,6 +52,27 @@ class WebhookConfig:
 
 
 @dataclass(frozen=True)
+class PrometheusConfig:
+    """Where the query API is, in place of targets; `match` holds label matchers that every question carries.
+
+    A secret lies in a file or in a variable. `timeout` is in seconds, `history` the hours that an empty store reads back.
+    """
+
+    url: str
+    match: str = ""
+    token_file: str | None = None
+    token_variable: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    password_variable: str | None = None
+    ca_file: str | None = None
+    verify: bool = True
+    timeout: float = 30.0
+    history: float = 24.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of it.
 
@@ -64,6 +85,8 @@ class Config:
     port: int = PORT
     interval: float | None = None  # seconds between reads; else min(15, 60 / speed)
     targets: tuple[TargetConfig, ...] = ()
+    prometheus: PrometheusConfig | None = None
+    references: tuple[str, ...] = ()  # files, folders, or with *: what Prometheus' counts are judged by
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     webhooks: tuple[WebhookConfig, ...] = ()
     token_variable: str | None = None  # the variable that holds the token for what writes; else one is made
@@ -89,6 +112,11 @@ def load_text(text: str, origin: str = "the configuration") -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: {error}") from None
     content["targets"] = tuple(_target(t, origin) for t in _list(content, "targets", origin))
+    content["references"] = tuple(
+        _text(r, "references", origin) for r in _list(content, "references", origin)
+    )
+    if "prometheus" in content:
+        content["prometheus"] = _prometheus(content["prometheus"], origin)
     content["webhooks"] = tuple(_webhook(w, origin) for w in _list(content, "webhooks", origin))
     models = content.pop("models", {})
     if not isinstance(models, dict):
@@ -101,6 +129,24 @@ def load_text(text: str, origin: str = "the configuration") -> Config:
 
 def _target(value: Any, origin: str) -> TargetConfig:
     return _read(TargetConfig, {"url": value} if isinstance(value, str) else value, f"{origin}: targets")
+
+
+def _prometheus(value: Any, origin: str) -> PrometheusConfig:
+    item = {"url": value} if isinstance(value, str) else value
+    found = _read(PrometheusConfig, item, f"{origin}: prometheus")
+    if not isinstance(found.verify, bool):
+        raise ConfigError(f"{origin}: prometheus: verify is {found.verify!r}; write true or false")
+    if not isinstance(found.headers, Mapping):
+        raise ConfigError(f'{origin}: prometheus: headers is {found.headers!r}; write {{NAME = "value"}}')
+    for name, header in found.headers.items():
+        _text(header, f"prometheus: headers.{name}", origin)
+    return found
+
+
+def _text(value: Any, key: str, origin: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{origin}: {key} holds {value!r}; write texts")
+    return value
 
 
 def _webhook(value: Any, origin: str) -> WebhookConfig:

@@ -1,29 +1,35 @@
 """One pass: source -> signals -> alerts. A pure function of what is stored and of `now`; twice is the same as once."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from barograph import alert, naming, sentences
 from barograph.alert import Alert, Condition, Incident
-from barograph.calibrate import Calibration, Verdicts, calibrate, pool
+from barograph.calibrate import APART, Calibration, Verdicts, calibrate, pool
 from barograph.calibrate import alarm as in_alarm
-from barograph.checks import CHECKS, Counters, Deployed, Look, silence
+from barograph.checks import CHECKS, OF_MODEL, Counters, Deployed, Look, targets
 from barograph.clock import iso
 from barograph.config import Config, ModelConfig
 from barograph.counters import Series
 from barograph.ledger import DEPLOYMENT, Counted, Event, History, Ledger
-from barograph.reference import Reference, ReferenceFileError
+from barograph.reference import Reference
+from barograph.sources import Status
 from barograph.tiles import Tiles
 
 log = logging.getLogger("barograph")
 
 HOUR, DAY = 3600, 86_400
 SETTLED = 120  # seconds after its end at which an hour is judged
-AT_MOST = 30 * DAY  # judged in one go
+AT_MOST = 7 * DAY  # of history is judged in one go: bounds memory
+UNJUDGED = DAY + 2 * HOUR  # few rows may take a day to a verdict
+ROOM = 64  # references that are kept calibrated at least
 _COLUMN_RULES = (naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED)
 _COLUMN_NAMES = frozenset(rule.name for rule in _COLUMN_RULES)
 
@@ -45,38 +51,80 @@ class Change:
 
 
 class References:
-    """References by bins id, read from `files` (bins id -> the file's content) and calibrated once each."""
+    """References by content id, read from `files` (id -> the file's content) and calibrated once each.
+
+    `room` of them are kept in memory, those asked for last.
+    """
 
     def __init__(self, files: Mapping[str, bytes], config: Config) -> None:
         self._files, self._config = files, config
-        self._get = lru_cache(maxsize=256)(self._read)
+        self.room = ROOM
+        self._known: OrderedDict[tuple[str, float], Known] = OrderedDict()
         self._refused: set[str] = set()
+        self._lock = threading.Lock()
 
-    def get(self, bins: str, model: str) -> Known | None:
-        """The reference of these bins, calibrated to the model's budget; None where there is none, or one that is damaged."""
-        if bins in self._refused or bins not in self._files:
+    def of(self, version: Deployed, bins: str | None) -> Known | None:
+        """The reference that a version's columns over these bins are judged by, calibrated to its model's budget.
+
+        None where there is none, or one that is damaged.
+        """
+        name = version.references.get(bins or "")
+        if name is None or name in self._refused or name not in self._files:
             return None
-        return self._get(bins, self._config.model(model).budget)
+        key = (name, self._config.model(version.model).budget)
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+        found = found or self._read(*key)
+        return found if found is not None and found.reference.bins.id == bins else None
 
-    def _read(self, bins: str, budget: float) -> Known | None:
+    def _read(self, name: str, budget: float) -> Known | None:
         try:
-            reference = Reference.from_json(self._files[bins], origin=f"of bins {bins}")
-        except ReferenceFileError as error:
-            self._refused.add(bins)
-            log.warning("%s", error)
+            reference = Reference.from_json(self._files[name], origin=name)
+            found = Known(_narrow(reference), calibrate(reference, budget))
+        except Exception as error:  # noqa: BLE001 (one damaged file is to empty no page of other models)
+            self._refused.add(name)
+            log.warning("reference %s cannot be used: %s; its columns are not judged", name, error)
             return None
-        return Known(reference, calibrate(reference, budget))
+        with self._lock:
+            self._known[name, budget] = found
+            while len(self._known) > self.room:
+                self._known.popitem(last=False)
+        return found
+
+
+def _narrow(reference: Reference) -> Reference:
+    """The same with its hours in the narrowest integers that hold them: most of what a reference takes of memory."""
+    if reference.windows is None:
+        return reference
+    counts = reference.windows.counts
+    kind = np.result_type(np.int8, np.min_scalar_type(int(counts.max(initial=0))))
+    return replace(reference, windows=replace(reference.windows, counts=counts.astype(kind)))
 
 
 def deployed(tiles: Tiles) -> list[Deployed]:
     """Every version of every model that has been seen."""
+    columns: dict[tuple[str, str], dict[str, Series]] = {}
+    for series in tiles.series(naming.COLUMN_VALUES.name):
+        columns.setdefault(_names(series), {})[series.label("bins") or ""] = series
+    references: dict[tuple[str, str], dict[str, tuple[tuple[int, int], str]]] = {}
+    for series in tiles.series(naming.MODEL_INFO.name):
+        bins, name = series.label("bins") or "", series.label("reference")
+        first, last = tiles.seen(series) or (0, 0)
+        if name:
+            of_version = references.setdefault(_names(series), {})
+            of_version[bins] = max(of_version.get(bins, ((0, 0), "")), ((last, first), name))
     found = []
     for series in tiles.series(naming.PREDICTIONS.name):
-        model, version = series.label("model") or "", series.label("version") or ""
-        columns = tiles.series(naming.COLUMN_VALUES.name, model=model, version=version)
-        seen = tiles.seen(series) or (0, 0)
-        found.append(Deployed(model, version, {s.label("bins") or "": s for s in columns}, *seen))
+        key, seen = _names(series), tiles.seen(series) or (0, 0)
+        named = {bins: name for bins, (_, name) in references.get(key, {}).items()}
+        found.append(Deployed(*key, columns.get(key, {}), *seen, named))
     return found
+
+
+def _names(series: Series) -> tuple[str, str]:
+    return series.label("model") or "", series.label("version") or ""
 
 
 def by_model(versions: Iterable[Deployed]) -> dict[str, list[Deployed]]:
@@ -100,27 +148,45 @@ def current(versions: Iterable[Deployed], counters: Counters) -> Deployed:
 
 
 def evaluate(
-    tiles: Tiles, ledger: Ledger, references: References, config: Config, now: float
+    tiles: Tiles,
+    ledger: Ledger,
+    references: References,
+    config: Config,
+    now: float,
+    *,
+    statuses: Sequence[Status] = (),
+    keep: Callable[[Sequence[Change]], object] = lambda _: None,
+    done: Callable[[str, Exception | None], object] = lambda *_: None,
 ) -> list[Change]:
     """Judge what has closed, look at what is open, and move alerts and incidents on. Returns what began or ended.
 
-    A model that cannot be evaluated is logged and stops no other.
+    A model that cannot be evaluated is logged and stops no other. `statuses` say how the reading of targets goes. `keep` gets what began or ended with a model within the
+    transaction that stores it; `done` is told of each model, and of the error that stopped it.
     """
     changes: list[Change] = []
-    counters = Counters(tiles, now)
-    for model, versions in by_model(deployed(tiles)).items():
+    counters, found = Counters(tiles, now), deployed(tiles)
+    references.room = max(ROOM, 2 * sum(len(v.references) for v in found if now - v.last <= DAY))
+    alerts: dict[str, list[Alert]] = {}
+    for one in ledger.alerts():
+        alerts.setdefault(one.condition.model, []).append(one)
+    incidents = {i.model: i for i in reversed(ledger.incidents(since=9e18)) if i.open}
+    for model, versions in by_model(found).items():
         try:
             with tiles.transaction():
-                watch = _Watch(tiles, ledger, references, config.model(model), model)
+                watch = _Watch(tiles, ledger, references, config.model(model), model, counters)
+                watch.take(alerts.get(model, ()), incidents.get(model))
                 for version in versions:
                     watch.deployment(version)
-                    for bins, series in version.series.items():
-                        watch.judge(version, bins, series, now)
-                watch.look(versions, counters)
-        except Exception:
+                watch.judge(versions, now)
+                watch.look(versions, statuses)
+                lasting = _lasting(watch.changes)
+                keep(lasting)
+        except Exception as error:
             log.exception("model %s could not be evaluated; the next pass tries again", model)
+            done(model, error)
             continue
-        changes += _lasting(watch.changes)
+        done(model, None)
+        changes += lasting
     return changes
 
 
@@ -131,13 +197,27 @@ def _lasting(changes: list[Change]) -> list[Change]:
     return [c for c in changes if c.alert.condition.key not in began & ended]
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Columns that have hours to judge, from `start` (epoch seconds) on."""
+
+    counted: Counted
+    series: Series
+    known: Known
+    start: int
+
+
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """Windows of one version that were just judged, with their counts: W windows over the slots of all columns."""
+    """Windows of one version that were just judged, with their counts: W windows over the slots of all columns.
+
+    `alarms` are bool (W, C) by signal.
+    """
 
     counted: Counted
     known: Known
     history: History
+    alarms: Mapping[str, np.ndarray]
     counts: np.ndarray
     sums: np.ndarray
 
@@ -152,76 +232,114 @@ class _Watch:
     """One model in one pass: its alerts and its incident, moved on look by look."""
 
     def __init__(
-        self, tiles: Tiles, ledger: Ledger, references: References, config: ModelConfig, model: str
+        self,
+        tiles: Tiles,
+        ledger: Ledger,
+        references: References,
+        config: ModelConfig,
+        model: str,
+        counters: Counters,
     ) -> None:
         self._tiles, self._ledger, self._references, self._config = tiles, ledger, references, config
-        self._model = model
-        self._alerts = {a.condition.key: a for a in ledger.alerts(model)}
-        self._incident = next((i for i in ledger.incidents(model=model) if i.open), None)
+        self._model, self._counters = model, counters
+        self._alerts: dict[tuple[str, ...], Alert] = {}
+        self._incident: Incident | None = None
         self._judged_at: dict[str, int] = {}  # by version
         self.changes: list[Change] = []
 
-    def deployment(self, version: Deployed) -> None:
-        """Remember when a version was first seen."""
-        label = f"{version.model} {version.version}"
-        self._ledger.add_event(Event(float(version.first), DEPLOYMENT, version.model, label))
+    def take(self, alerts: Iterable[Alert], incident: Incident | None) -> None:
+        """Go on from what is pending and firing."""
+        self._alerts = {a.condition.key: a for a in alerts}
+        self._incident = incident
 
-    def look(self, versions: Sequence[Deployed], counters: Counters) -> None:
+    def deployment(self, version: Deployed) -> None:
+        """Remember when a version was first seen, as long as events are kept."""
+        if self._counters.end - version.first <= self._tiles.retention.records * DAY:
+            label = f"{version.model} {version.version}"
+            self._ledger.add_event(Event(float(version.first), DEPLOYMENT, version.model, label))
+
+    def look(self, versions: Sequence[Deployed], statuses: Sequence[Status] = ()) -> None:
         """Look at the last minutes of the model, and of each version that answered in them; end what no look is at."""
+        counters = self._counters
         first, end = min(v.first for v in versions), float(counters.end)
         chosen = current(versions, counters)
         active = [v for v in versions if v is chosen or any(counters.calls(v, counters.start, end))]
         looks = [Look(self._tiles, counters, v, first, self._config.limits) for v in active]
-        found = silence(Look(self._tiles, counters, chosen, first, self._config.limits))
+        whole = Look(self._tiles, counters, chosen, first, self._config.limits)
+        found = [condition for check in OF_MODEL for condition in check(whole)]
         found += [condition for look in looks for check in CHECKS for condition in check(look)]
+        held = {(c.rule, c.column): a.since for a in self._alerts.values() if (c := a.condition)}
+        found += targets(self._model, statuses, held, end)
         seen = {condition.key for condition in found}
         minutely = [a.condition for a in self._alerts.values() if a.condition.rule not in _COLUMN_NAMES]
         found += [replace(c, active=False, since=end, at=end) for c in minutely if c.key not in seen]
+        self._end_unjudged(end)
         self._move(found, end)
-        self._retire({v.version for v in active}, end)
+        self._end_replaced(active, end)
 
-    def _retire(self, active: set[str], now: float) -> None:
-        """Resolve the alerts of columns that nobody judges any more: of a version replaced, or without rows for a day."""
-        over = []
-        for one in self._alerts.values():
-            replaced = one.condition.version not in active and bool(active)
-            if one.condition.rule in _COLUMN_NAMES and (
-                replaced or now - self._judged_at.get(one.condition.version, one.last) > DAY
-            ):
-                over.append((one, replace(one, state=alert.RESOLVED, until=now)))
-        self._close(over, now)
+    def _end_unjudged(self, now: float) -> None:
+        """Resolve the alerts of columns that nobody has judged for a day, at the end of that day."""
+        over = [(self._judged_at.get(a.condition.version, a.last) + UNJUDGED, a) for a in self._of_columns()]
+        for until, group in groupby(sorted(((u, a) for u, a in over if u < now), key=_first), key=_first):
+            self._resolve([one for _, one in group], until)
 
-    def judge(self, version: Deployed, bins: str, series: Series, now: float) -> None:
-        """Judge the hours of a version that have closed since the last pass, each once."""
-        known, seen = self._references.get(bins, self._model), self._tiles.seen(series)
-        if known is None or seen is None:
-            return
-        counted = Counted(version.model, version.version, bins)
-        judged = self._ledger.judged_until(counted)
-        judged = seen[0] // HOUR * HOUR if judged is None else judged
+    def _end_replaced(self, active: Iterable[Deployed], now: float) -> None:
+        """Resolve the alerts of columns of versions that another one has replaced."""
+        names = {v.version for v in active}
+        self._resolve([a for a in self._of_columns() if names and a.condition.version not in names], now)
+
+    def _of_columns(self) -> list[Alert]:
+        return [a for a in self._alerts.values() if a.condition.rule in _COLUMN_NAMES]
+
+    def _resolve(self, alerts: Iterable[Alert], until: float) -> None:
+        """End alerts; one that was pending has never been one."""
+        over = ((a, replace(a, state=alert.RESOLVED, until=until)) for a in alerts)
+        self._close([(a, None if a.state == alert.PENDING else b) for a, b in over], until)
+
+    def judge(self, versions: Sequence[Deployed], now: float) -> None:
+        """Judge the hours that have closed since the last pass, each once, of all versions in the order of time."""
         closed = int((now - SETTLED) // HOUR * HOUR)
-        self._judged_at[version.version] = max(judged, self._judged_at.get(version.version, 0))
-        while judged < closed:
-            end = min(judged // DAY * DAY + AT_MOST, closed)
-            self._judge(counted, known, series, judged, end)
-            judged = end
+        due = [d for v in versions for bins in v.series if (d := self._due(v, bins, closed)) is not None]
+        start = min((d.start for d in due), default=closed)
+        while start < closed:
+            end = min(start // DAY * DAY + AT_MOST, closed)
+            parts = [self._judge(d, max(start, d.start), end) for d in due if d.start < end]
+            self._replay([part for part in parts if part is not None], versions)
+            start = end
 
-    def _judge(self, counted: Counted, known: Known, series: Series, judged: int, end: int) -> None:
-        bins = known.reference.bins
-        hours = self._tiles.windows(series, judged // DAY * DAY, end, HOUR)
+    def _due(self, version: Deployed, bins: str, closed: int) -> _Due | None:
+        """What of a version may have hours to judge: those that closed before `closed`, and are kept as hours."""
+        series = version.series[bins]
+        seen, counted = self._tiles.seen(series), Counted(version.model, version.version, bins)
+        if seen is None:
+            return None
+        judged = self._ledger.judged_until(counted)
+        start = max(seen[0] // HOUR * HOUR if judged is None else judged, self._tiles.kept_from(HOUR))
+        self._judged_at[version.version] = max(start, self._judged_at.get(version.version, 0))
+        if start >= closed or seen[1] < start:
+            return None
+        known = self._references.of(version, bins)
+        if known is None or self._ledger.looked(counted, (closed, self._tiles.changed(series))):
+            return None
+        return _Due(counted, series, known, start)
+
+    def _judge(self, due: _Due, judged: int, end: int) -> _Judged | None:
+        """Judge the windows that begin from `judged` on and have closed by `end`."""
+        bins = due.known.reference.bins
+        hours = self._tiles.windows(due.series, judged // DAY * DAY, end, HOUR)
         rows = hours.counts[:, bins.slice(next(iter(bins.columns)))].sum(axis=1)
         pooled = pool(hours.starts, rows, until=end)
         todo = np.flatnonzero(pooled.closed & (pooled.starts >= judged))
         if not len(todo):
-            return
+            return None
         counts, sums = pooled.sum(hours.counts)[todo], pooled.sum(hours.sums)[todo]
-        found = self._limited(known.calibration.verdicts(counts), known)
+        found = self._limited(due.known.calibration.verdicts(counts), due.known)
         starts, ends = pooled.starts[todo], pooled.ends[todo]
         new = History(starts, ends, found.rows, dict(found.values), dict(found.thresholds))
-        earlier = self._ledger.history(counted, int(starts[0]) - DAY, int(starts[0]), len(bins.columns))
-        self._ledger.add(counted, new)
-        self._judged_at[counted.version] = int(ends[-1])
-        self._replay(_Judged(counted, known, new, counts, sums), _alarms(earlier, new))
+        begin = int(starts[0])
+        earlier = self._ledger.history(due.counted, begin - APART, begin, len(bins.columns))
+        self._ledger.add(due.counted, new)
+        return _Judged(due.counted, due.known, new, _alarms(earlier, new), counts, sums)
 
     def _limited(self, verdicts: Verdicts, known: Known) -> Verdicts:
         """Limits that the owner sets win over calibration."""
@@ -235,16 +353,35 @@ class _Watch:
                 thresholds[signal] = np.where(column, limit, thresholds[signal])
         return replace(verdicts, thresholds=thresholds)
 
-    def _replay(self, judged: _Judged, alarms: dict[str, np.ndarray]) -> None:
-        """Move the alerts of columns on, window by window, in the order of time."""
-        names, ratios = list(judged.known.reference.bins.columns), judged.history.ratios
-        for w in range(len(judged.history.starts)):
+    def _replay(self, judged: Sequence[_Judged], versions: Sequence[Deployed]) -> None:
+        """Move the alerts of columns on, window by window of all versions, in the order of time."""
+        windows = ((int(end), one, w) for one in judged for w, end in enumerate(one.history.ends.tolist()))
+        for end, group in groupby(sorted(windows, key=_first), key=_first):
+            self._end_unjudged(end)
             conditions: list[Condition] = []
-            for signal, found in alarms.items():
-                known = ~np.isnan(ratios[signal][w])
-                for i in np.flatnonzero(known).tolist():
-                    conditions += self._column(judged, names[i], i, signal, w, bool(found[w, i]))
-            self._move(conditions, float(judged.history.ends[w]))
+            for _, one, w in group:
+                self._judged_at[one.counted.version] = end
+                conditions += self._conditions(one, w)
+            self._move(conditions, float(end))
+            self._end_replaced(self._counters.answering(versions, end), float(end))
+
+    def _conditions(self, judged: _Judged, w: int) -> list[Condition]:
+        """What window w says of each signal of a column that is in alarm, or was."""
+        names, version = list(judged.known.reference.bins.columns), judged.counted.version
+        mine = [a.condition for a in self._of_columns() if a.condition.version == version]
+        wanted = {(c.signal, names.index(c.column)) for c in mine if c.column in names}
+        wanted |= {(s, i) for s, found in judged.alarms.items() for i in np.flatnonzero(found[w]).tolist()}
+        known = {
+            (s, i)
+            for s, i in wanted
+            if not np.isnan(judged.history.values[s][w, i] / judged.history.thresholds[s][w, i])
+        }
+        order = list(judged.alarms)
+        return [
+            condition
+            for s, i in sorted(known, key=lambda pair: (order.index(pair[0]), pair[1]))
+            for condition in self._column(judged, names[i], i, s, w, bool(judged.alarms[s][w, i]))
+        ]
 
     def _column(
         self, judged: _Judged, name: str, i: int, signal: str, w: int, active: bool
@@ -307,6 +444,10 @@ class _Watch:
                 )
 
 
+def _first(row: tuple[Any, ...]) -> Any:
+    return row[0]
+
+
 def _alarms(earlier: History, new: History) -> dict[str, np.ndarray]:
     """By signal bool (W, C): whether each new window is in alarm, with the windows before it."""
     starts, ends = np.concatenate([earlier.starts, new.starts]), np.concatenate([earlier.ends, new.ends])
@@ -315,6 +456,7 @@ def _alarms(earlier: History, new: History) -> dict[str, np.ndarray]:
     for signal, ratios in new.ratios.items():
         past = before.get(signal, np.full((len(earlier.starts), ratios.shape[1]), np.nan))
         both = np.concatenate([past, ratios])
-        alarms = np.stack([in_alarm(signal, starts, ends, both[:, i]) for i in range(both.shape[1])], axis=1)
-        found[signal] = alarms[len(earlier.starts) :]
+        found[signal] = np.zeros(ratios.shape, dtype=bool)
+        for i in np.flatnonzero((both > 1).any(axis=0)):  # there is no alarm below the line
+            found[signal][:, i] = in_alarm(signal, starts, ends, both[:, i])[len(earlier.starts) :]
     return found

@@ -14,10 +14,10 @@ def increments(previous: Snapshot | None, current: Snapshot) -> list[Increment]:
     """What was counted between two snapshots of a target, spread over the UTC minutes between their clocks.
 
     Every series has an increment in every minute, of zeros if it was quiet; counts sum exactly to the whole. Gauges and
-    infos go to the minute of `current`. Without `previous` all goes there. Another epoch, or a count that fell, is a
-    restart: all of `current` is new. A clock that went back, or leapt by more than 1,500 days, says nothing about the
-    time between: all goes to the minute of `current`. Over a gap of more than a day (25 hours) shares go to the first
-    minute of each hour; over more than 62 days, of each day.
+    infos go to the minute of `current`. Without `previous` all goes there. Another epoch is a restart: all of `current` is
+    new; a count that fell says the same of its version alone, which was retired or lost. A clock that went back, or leapt
+    by more than 1,500 days, says nothing about the time between: all goes to the minute of `current`. Over a gap of more
+    than a day (25 hours) shares go to the first minute of each hour; over more than 62 days, of each day.
 
     >>> rows = Series("ml_predictions_total", (("model", "m"),), "counter", 1, 0)
     >>> before, after = (
@@ -28,8 +28,9 @@ def increments(previous: Snapshot | None, current: Snapshot) -> list[Increment]:
     [(0, [1]), (60, [2])]
     """
     known: Mapping[Series, Vector] = {}
-    if previous is not None and not restarted(previous, current):
-        known = previous.series
+    if previous is not None and previous.epoch == current.epoch:
+        anew = _fell(previous, current)
+        known = {series: vector for series, vector in previous.series.items() if _version(series) not in anew}
     adding = {series: vector for series, vector in current.series.items() if series.kind in ADDITIVE}
     minute = int(current.clock // MINUTE) * MINUTE
     lasting = [Increment(s, minute, v) for s, v in current.series.items() if s.kind not in ADDITIVE]
@@ -39,11 +40,22 @@ def increments(previous: Snapshot | None, current: Snapshot) -> list[Increment]:
 
 def restarted(previous: Snapshot, current: Snapshot) -> bool:
     """Whether the counters began anew between two snapshots: another epoch, or a count that fell."""
-    return previous.epoch != current.epoch or any(
-        bool((vector.counts < before.counts).any())
+    return previous.epoch != current.epoch or bool(_fell(previous, current))
+
+
+def _fell(previous: Snapshot, current: Snapshot) -> set[tuple[str | None, ...]]:
+    """The versions of which a count fell."""
+    return {
+        _version(series)
         for series, vector in current.series.items()
-        if (before := previous.series.get(series)) is not None and series.kind in ADDITIVE
-    )
+        if (before := previous.series.get(series)) is not None
+        and series.kind in ADDITIVE
+        and (vector.counts < before.counts).any()
+    }
+
+
+def _version(series: Series) -> tuple[str | None, ...]:
+    return series.label("model"), series.label("version")
 
 
 def _grown(before: Vector | None, vector: Vector) -> Vector:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from barograph.alert import FIRING, PENDING, Alert, Condition, Incident
-from barograph.tiles import Tiles
+from barograph.alert import FIRING, PENDING, RESOLVED, Alert, Condition, Incident
+from barograph.tiles import DAY, HOUR, Tiles
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS judgements (
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS incidents (
 CREATE TABLE IF NOT EXISTS events (moment DOUBLE, until DOUBLE, kind VARCHAR, model VARCHAR, label VARCHAR);
 """
 DEPLOYMENT, CHANGE = "deployment", "change"
+_EVENT = "moment, kind, model, label, until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,16 @@ class Event:
     until: float | None = None
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What each pass asks for: held in memory while no transaction is taken back."""
+
+    rollbacks: int
+    judged: dict[Counted, int]
+    deployments: set[Event]
+    looked: dict[Counted, tuple[int, int]] = field(default_factory=dict)
+
+
 class Ledger:
     """The evaluator's tables in the tiles' file."""
 
@@ -72,15 +83,46 @@ class Ledger:
         self._tiles = tiles
         with tiles.transaction() as connection:
             connection.execute(_TABLES)
+        self._kept: _Memory | None = None
+
+    def expire(self, now: float) -> None:
+        """Forget what is over for longer than the tiles' retention allows; judgements together with the hours they judge."""
+        over = now - self._tiles.retention.records * DAY
+        hours = self._tiles.kept_from(HOUR)
+        with self._tiles.transaction() as connection:
+            connection.execute("DELETE FROM judgements WHERE finish <= ?", [hours])
+            connection.execute("DELETE FROM alerts WHERE state = ? AND until < ?", [RESOLVED, over])
+            connection.execute("DELETE FROM incidents WHERE until < ?", [over])
+            connection.execute("DELETE FROM events WHERE coalesce(until, moment) < ?", [over])
+
+    def _memory(self) -> _Memory:
+        with self._tiles.lock:
+            if self._kept is None or self._kept.rollbacks != self._tiles.rollbacks:
+                judged = self._all(
+                    "SELECT model, version, bins, max(finish) FROM judgements GROUP BY model, version, bins"
+                )
+                events = self._all(f"SELECT {_EVENT} FROM events WHERE kind = ?", [DEPLOYMENT])
+                self._kept = _Memory(
+                    self._tiles.rollbacks,
+                    {Counted(*key): int(finish) for *key, finish in judged},
+                    {Event(*row) for row in events},
+                )
+            return self._kept
 
     # Judgements.
 
     def judged_until(self, counted: Counted) -> int | None:
         """Where judging goes on (epoch seconds), or None where nothing is judged yet."""
-        found = self._one(
-            "SELECT max(finish) FROM judgements WHERE model = ? AND version = ? AND bins = ?", _key(counted)
-        )
-        return None if found is None else int(found)
+        return self._memory().judged.get(counted)
+
+    def looked(self, counted: Counted, mark: tuple[int, int]) -> bool:
+        """Whether judging was tried at this mark (how far hours have closed, and what has grown): it finds the same again.
+
+        In memory only: the first pass after a start looks.
+        """
+        looked = self._memory().looked
+        before, looked[counted] = looked.get(counted), mark
+        return before == mark
 
     def add(self, counted: Counted, history: History) -> None:
         """Remember judged windows."""
@@ -107,6 +149,8 @@ class Ledger:
                 _key(counted),
             )
             connection.unregister("judged")
+            judged = self._memory().judged
+            judged[counted] = max(judged.get(counted, 0), int(history.ends[-1]))
 
     def history(self, counted: Counted, start: float, end: float, columns: int) -> History:
         """Windows that end within (start, end]."""
@@ -191,19 +235,25 @@ class Ledger:
 
     def add_event(self, event: Event) -> None:
         """Remember an event; the same one again changes nothing."""
-        values = [event.moment, event.until, event.kind, event.model, event.label]
-        known = self._one(
-            "SELECT count(*) FROM events WHERE kind = ? AND model IS NOT DISTINCT FROM ? AND label = ? AND moment = ?",
-            [event.kind, event.model, event.label, event.moment],
-        )
-        if not known:
-            with self._tiles.transaction() as connection:
+        with self._tiles.transaction() as connection:
+            deployments = self._memory().deployments
+            if event in deployments:
+                return
+            known = connection.execute(
+                "SELECT count(*) FROM events WHERE kind = ? AND model IS NOT DISTINCT FROM ? AND label = ?"
+                " AND moment = ?",
+                [event.kind, event.model, event.label, event.moment],
+            ).fetchall()
+            if known == [(0,)]:
+                values = [event.moment, event.until, event.kind, event.model, event.label]
                 connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values)
+            if event.kind == DEPLOYMENT:
+                deployments.add(event)
 
     def events(self, start: float, end: float, model: str | None = None) -> list[Event]:
         """Events of a model (and of all models at once), in order."""
         found = self._all(
-            "SELECT moment, kind, model, label, until FROM events WHERE moment BETWEEN ? AND ?"
+            f"SELECT {_EVENT} FROM events WHERE moment BETWEEN ? AND ?"
             " AND (? IS NULL OR model IS NULL OR model = ?) ORDER BY moment",
             [start, end, model, model],
         )
@@ -212,10 +262,6 @@ class Ledger:
     def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._tiles.lock:
             return self._tiles.connection.execute(query, list(values)).fetchall()
-
-    def _one(self, query: str, values: Sequence[object] = ()) -> Any:
-        rows = self._all(query, values)
-        return rows[0][0] if rows else None
 
 
 def _key(counted: Counted) -> list[str]:

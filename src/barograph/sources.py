@@ -1,22 +1,23 @@
 """Where a window's counts come from: the snapshots of serving processes, read over HTTP."""
 
 import asyncio
-import json
 import logging
 import threading
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import quote
 
 import httpx
 
+from barograph import naming
 from barograph.clock import Clock
 from barograph.counters import ADDITIVE, Series, Snapshot, Vector
-from barograph.increments import increments, restarted
+from barograph.intake import Intake
+from barograph.reference import Reference
 from barograph.tiles import Tiles, Windows
 
-EPOCHS_KEPT = 64  # cursors of a target: a load balancer may show many processes under one address
+WRITE_SECONDS = 60.0  # of wall time, after which what was counted is stored even if nobody reads
 REFERENCE_RETRY = 4  # polls between two tries of a reference that could not be read
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class Status:
 
     `up` is None before the first try. `error` says what is wrong and what to do, also where the target is up but its
     reference cannot be had. `clock` is the process's own time in its last snapshot, `lag` the seconds by which it was
-    behind the evaluator's. `failures` in a row; `restarts` seen since the poller began.
+    behind the evaluator's. `failures` in a row; `restarts` seen since the poller began. `models` are those it last told of, and
+    `unshared` the workers that then counted for themselves.
     """
 
     url: str
@@ -92,6 +94,8 @@ class Status:
     lag: float | None = None
     epoch: str | None = None
     workers: int | None = None
+    models: tuple[str, ...] = ()
+    unshared: int = 0
 
 
 class TargetError(Exception):
@@ -99,45 +103,45 @@ class TargetError(Exception):
 
 
 class StoredReferences(MutableMapping[str, bytes]):
-    """References by bins id, as the JSON that targets gave, in the file of the tiles: there before a target answers.
+    """References by content id, as the JSON that targets gave, in the file of the tiles: there before a target answers.
 
     >>> with Tiles() as tiles:
     ...     references = StoredReferences(tiles)
-    ...     references["1f3a90bc"] = b"{}"
+    ...     references["1f3a90bc5d6e7081"] = b"{}"
     ...     dict(StoredReferences(tiles))
-    {'1f3a90bc': b'{}'}
+    {'1f3a90bc5d6e7081': b'{}'}
     """
 
     def __init__(self, tiles: Tiles) -> None:
         self._tiles = tiles
         with tiles.transaction() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS reference_files (bins VARCHAR, body BLOB)")
-            rows = connection.execute("SELECT bins FROM reference_files").fetchall()
-        self._ids = {bins for (bins,) in rows}
+            connection.execute("CREATE TABLE IF NOT EXISTS stored_references (id VARCHAR, body BLOB)")
+            rows = connection.execute("SELECT id FROM stored_references").fetchall()
+        self._ids = {name for (name,) in rows}
 
-    def __getitem__(self, bins: str) -> bytes:
-        if bins not in self._ids:
-            raise KeyError(bins)
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._ids:
+            raise KeyError(name)
         with self._tiles.lock:
-            query = "SELECT body FROM reference_files WHERE bins = ?"
-            found = self._tiles.connection.execute(query, [bins]).fetchall()
+            query = "SELECT body FROM stored_references WHERE id = ?"
+            found = self._tiles.connection.execute(query, [name]).fetchall()
         return bytes(found[0][0])
 
-    def __setitem__(self, bins: str, body: bytes) -> None:
+    def __setitem__(self, name: str, body: bytes) -> None:
         with self._tiles.transaction() as connection:
-            connection.execute("DELETE FROM reference_files WHERE bins = ?", [bins])
-            connection.execute("INSERT INTO reference_files VALUES (?, ?)", [bins, body])
-        self._ids.add(bins)
+            connection.execute("DELETE FROM stored_references WHERE id = ?", [name])
+            connection.execute("INSERT INTO stored_references VALUES (?, ?)", [name, body])
+        self._ids.add(name)
 
-    def __delitem__(self, bins: str) -> None:
-        if bins not in self._ids:
-            raise KeyError(bins)
+    def __delitem__(self, name: str) -> None:
+        if name not in self._ids:
+            raise KeyError(name)
         with self._tiles.transaction() as connection:
-            connection.execute("DELETE FROM reference_files WHERE bins = ?", [bins])
-        self._ids.discard(bins)
+            connection.execute("DELETE FROM stored_references WHERE id = ?", [name])
+        self._ids.discard(name)
 
-    def __contains__(self, bins: object) -> bool:
-        return bins in self._ids
+    def __contains__(self, name: object) -> bool:
+        return name in self._ids
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._ids))
@@ -146,67 +150,13 @@ class StoredReferences(MutableMapping[str, bytes]):
         return len(self._ids)
 
 
-class Cursors:
-    """The last snapshot of each epoch, stored with the tiles it was counted into, so that nothing counts twice."""
-
-    def __init__(self, tiles: Tiles) -> None:
-        self._tiles = tiles
-        with tiles.transaction() as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS cursors "
-                "(epoch VARCHAR, target VARCHAR, clock DOUBLE, snapshot BLOB, place BIGINT)"
-            )
-            ((place,),) = connection.execute("SELECT coalesce(max(place), 0) FROM cursors").fetchall()
-        self._place = int(place)
-        self._latest: dict[str, Snapshot] = {}  # by epoch
-        self._epochs: dict[str, str] = {}  # by target
-
-    def previous(self, target: str, epoch: str) -> Snapshot | None:
-        """The snapshot to count from: this epoch's last, else the target's last of any epoch.
-
-        Raises:
-            ValueError: the stored bytes cannot be read.
-        """
-        return (
-            self._latest.get(epoch)
-            or self._stored("epoch = ?", epoch)
-            or self._latest.get(self._epochs.get(target, ""))
-            or self._stored("target = ?", target)
-        )
-
-    def save(self, target: str, snapshot: Snapshot, body: bytes) -> None:
-        """Store within a transaction; `settle` once it is committed."""
-        self._place += 1
-        row = [snapshot.epoch, target, snapshot.clock, body, self._place]
-        with self._tiles.transaction() as connection:
-            connection.execute("DELETE FROM cursors WHERE epoch = ?", [snapshot.epoch])
-            connection.execute("INSERT INTO cursors VALUES (?, ?, ?, ?, ?)", row)
-            if snapshot.epoch != self._epochs.get(target):
-                connection.execute(
-                    "DELETE FROM cursors WHERE target = ? AND place NOT IN "
-                    "(SELECT place FROM cursors WHERE target = ? ORDER BY place DESC LIMIT ?)",
-                    [target, target, EPOCHS_KEPT],
-                )
-
-    def settle(self, target: str, snapshot: Snapshot) -> None:
-        """Remember what is now stored."""
-        self._latest[snapshot.epoch] = snapshot
-        self._epochs[target] = snapshot.epoch
-        self._latest = {epoch: self._latest[epoch] for epoch in self._epochs.values()}
-
-    def _stored(self, condition: str, value: str) -> Snapshot | None:
-        query = f"SELECT snapshot FROM cursors WHERE {condition} ORDER BY place DESC LIMIT 1"
-        with self._tiles.lock:
-            found = self._tiles.connection.execute(query, [value]).fetchall()
-        return Snapshot.from_bytes(bytes(found[0][0])) if found else None
-
-
 class Poller:
     """Reads targets every `interval` seconds into tiles, in a thread of its own; a slow or dead target delays no other.
 
     After a failure a target is asked again after `interval`, then twice as long, up to `longest_wait` (four intervals).
-    `references` takes the JSON of each bins id that it lacks. `timeout` bounds a whole answer, in seconds of wall time;
-    `most_bytes` its size.
+    `references` takes the JSON of each reference that it lacks, by content id, once it has proved whole. `timeout` bounds a
+    whole answer, in seconds of wall time; `most_bytes` its size. What was counted is in the tiles for whoever reads them,
+    and in their file within a minute.
 
     >>> with Tiles() as tiles:
     ...     poller = Poller(tiles, [Target("http://127.0.0.1:9")], timeout=1.0)
@@ -237,12 +187,12 @@ class Poller:
         self.interval, self.timeout, self.most_bytes = interval, timeout, most_bytes
         self.longest_wait = 4 * interval if longest_wait is None else longest_wait
         self.clock = clock or Clock()
-        self._cursors = Cursors(tiles)
+        self._intake = Intake(tiles, self._not_stored)
         self._statuses = {url: Status(url) for url in urls}
         self._owners: dict[str, str] = {}  # the target through which each epoch is counted
         self._complaints: dict[
-            tuple[str, str], tuple[int, str]
-        ] = {}  # (target, bins): polls to wait, and why
+            str, dict[str, tuple[int, str]]
+        ] = {}  # by target and reference: polls to wait, why
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -259,14 +209,12 @@ class Poller:
         if self._thread is not None:
             raise RuntimeError("the poller runs already; stop it first")
         ready = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._follow_all(ready)), name="barograph-poller", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="barograph-poller", daemon=True)
         self._thread.start()
         ready.wait()
 
     def stop(self) -> None:
-        """Stop reading. What is being stored is stored to its end."""
+        """Stop reading, and store what was read."""
         if self._thread is None or self._loop is None or self._stop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -278,21 +226,31 @@ class Poller:
         if self._thread is not None:
             raise RuntimeError("the poller runs in the background; stop it before reading by hand")
         asyncio.run(self._visit_all())
+        self.tiles.catch_up()
 
     def pause(self, failures: int) -> float:
         """Seconds from one try of a target to the next, after so many failures in a row."""
         longer = self.interval * 2.0 ** max(0, min(failures, 30) - 1)
         return min(longer, max(self.interval, self.longest_wait))
 
+    def until(self, now: float) -> float | None:
+        """The moment up to which what was counted is known: `now`, as a service that cannot be read is a finding."""
+        return now
+
     def statuses(self) -> list[Status]:
         """How each target does, in the order in which they were given."""
         return [self._statuses[target.url] for target in self.targets]
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.run(self._follow_all(ready))
+        self.tiles.catch_up()
 
     async def _follow_all(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         ready.set()
         async with _client(self.targets) as client:
             tasks = [asyncio.create_task(self._follow(client, target)) for target in self.targets]
+            tasks.append(asyncio.create_task(self._write_now_and_then()))
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
@@ -305,6 +263,11 @@ class Poller:
             await self._visit(client, target)
             due += self.pause(self._statuses[target.url].failures)
             await asyncio.sleep(max(0.0, due - now()))
+
+    async def _write_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            await asyncio.to_thread(self.tiles.catch_up)
 
     async def _visit_all(self) -> None:
         async with _client(self.targets) as client:
@@ -320,40 +283,21 @@ class Poller:
             complaint = await self._get_references(client, target, snapshot)
             restarts = await asyncio.to_thread(self._store, target, snapshot, body)
         except TargetError as error:
-            self._failed(target, attempted, str(error))
+            self._failed(target.url, attempted, str(error))
         except Exception as error:  # noqa: BLE001 (a full disk, a damaged file: the next read counts from the same cursor)
-            self._failed(
-                target,
-                attempted,
-                f"what {target.url} counted could not be stored: {error!r}; see to the store",
-            )
+            self._not_stored([target.url], error)
         else:
-            self._succeeded(target, attempted, snapshot, lag, complaint, restarts)
+            if self._intake.error is None:
+                self._succeeded(target, attempted, snapshot, lag, complaint, restarts)
 
     def _store(self, target: Target, snapshot: Snapshot, body: bytes) -> int:
-        """Count a snapshot into the tiles, together with its cursor. Returns 1 if the target had restarted."""
+        """Count a snapshot. Returns 1 if the target had restarted."""
         with self.tiles.lock:
             self._refuse_twin(target, snapshot)
-            with self.tiles.transaction():
-                previous = self._previous(target, snapshot)
-                self.tiles.add(increments(previous, snapshot))
-                self._cursors.save(target.url, snapshot, body)
-            self._cursors.settle(target.url, snapshot)
+            anew = self._intake.add(target.url, snapshot, body)
             self._owners = {e: url for e, url in self._owners.items() if url != target.url}
             self._owners[snapshot.epoch] = target.url
-        return int(previous is not None and restarted(previous, snapshot))
-
-    def _previous(self, target: Target, snapshot: Snapshot) -> Snapshot | None:
-        try:
-            return self._cursors.previous(target.url, snapshot.epoch)
-        except ValueError as error:
-            log.error(
-                "the last snapshot stored for %s cannot be read (%s): what it counted since is lost, counting goes on "
-                "from now",
-                target.url,
-                error,
-            )
-            return snapshot
+        return int(anew)
 
     def _refuse_twin(self, target: Target, snapshot: Snapshot) -> None:
         """Two addresses of one process: it is counted through the one that was first, while that one answers."""
@@ -363,11 +307,16 @@ class Poller:
                 f"{target.url} shows the same counters as {owner}, which is counted; remove one of the two"
             )
 
-    def _failed(self, target: Target, attempted: float, error: str) -> None:
-        before = self._statuses[target.url]
+    def _not_stored(self, urls: Iterable[str], error: Exception) -> None:
+        for url in urls:
+            why = f"what {url} counted could not be stored: {error!r}; see to the store"
+            self._failed(url, self.clock.now(), why)
+
+    def _failed(self, url: str, attempted: float, error: str) -> None:
+        before = self._statuses[url]
         if before.error != error:
             log.warning("%s", error)
-        self._statuses[target.url] = replace(
+        self._statuses[url] = replace(
             before, up=False, error=error, failures=before.failures + 1, attempted=attempted
         )
 
@@ -390,28 +339,42 @@ class Poller:
             lag=lag,
             epoch=snapshot.epoch,
             workers=snapshot.workers,
+            models=_models(snapshot),
+            unshared=_unshared(snapshot),
         )
 
     async def _get_references(
         self, client: httpx.AsyncClient, target: Target, snapshot: Snapshot
     ) -> str | None:
         """Ask for the references that are not known yet. Returns what is wrong with one, if any: counts come first."""
-        complaints = []
-        for bins in sorted({bins for series in snapshot.series if (bins := series.label("bins"))}):
-            key = (target.url, bins)
-            wait, complaint = self._complaints.pop(key, (0, ""))
-            if bins in self.references:
+        before, now = self._complaints.get(target.url, {}), dict[str, tuple[int, str]]()
+        for name, bins in _references(snapshot).items():
+            if name in self.references:
                 continue
+            wait, complaint = before.get(name, (0, ""))
             if wait == 0:
                 try:
-                    body = await self._get(client, target, f"/profile/reference/{quote(bins, safe='')}")
-                    self.references[bins] = _json_object(target, bins, body)
+                    body = await self._get(client, target, f"/profile/reference/{quote(name, safe='')}")
+                    await asyncio.to_thread(self._keep, target, name, bins, body)
                     continue
                 except TargetError as error:
-                    wait, complaint = REFERENCE_RETRY, f"reference {bins}: {error}"
-            self._complaints[key] = wait - 1, complaint
-            complaints.append(complaint)
-        return "; ".join(complaints) or None
+                    wait, complaint = REFERENCE_RETRY, f"reference {name}: {error}"
+            now[name] = wait - 1, complaint
+        self._complaints[target.url] = now
+        return "; ".join(complaint for _, complaint in now.values()) or None
+
+    def _keep(self, target: Target, name: str, bins: str, body: bytes) -> None:
+        """Take a reference over, if it is whole and the one that was asked for."""
+        try:
+            found = Reference.from_json(body, origin=f"{name} of {target.url}")
+        except Exception as error:  # noqa: BLE001 (whatever it is that answers there)
+            raise TargetError(f"{error}; until then its columns are not judged") from None
+        if (found.id, found.bins.id) != (name, bins):
+            raise TargetError(
+                f"{target.url} gave reference {found.id} over bins {found.bins.id} for {name} over bins {bins}; restart "
+                "the service, so that both are from the same file"
+            )
+        self.references[name] = body
 
     async def _get(self, client: httpx.AsyncClient, target: Target, path: str) -> bytes:
         headers = {} if target.token is None else {"Authorization": f"Bearer {target.token}"}
@@ -498,13 +461,19 @@ def _decoded(target: Target, body: bytes) -> Snapshot:
     return snapshot
 
 
-def _json_object(target: Target, bins: str, body: bytes) -> bytes:
-    try:
-        whole = isinstance(json.loads(body), dict)
-    except ValueError:
-        whole = False
-    if not whole:
-        raise TargetError(
-            f"{target.url} gave no JSON object for {bins}; check that the service's version fits"
-        )
-    return body
+def _models(snapshot: Snapshot) -> tuple[str, ...]:
+    """The models that processes of a target answer."""
+    infos = (series for series in snapshot.series if series.metric == naming.MODEL_INFO.name)
+    return tuple(sorted({series.label("model") or "" for series in infos} - {""}))
+
+
+def _unshared(snapshot: Snapshot) -> int:
+    found = snapshot.series.get(Series.of(naming.WORKERS_UNSHARED, {}))
+    return 0 if found is None else int(found.sums[0])
+
+
+def _references(snapshot: Snapshot) -> dict[str, str]:
+    """The references that processes of a target judge by, each with the bins that they say it has."""
+    infos = [series for series in snapshot.series if series.metric == naming.MODEL_INFO.name]
+    found = {series.label("reference") or "": series.label("bins") or "" for series in infos}
+    return {name: bins for name, bins in sorted(found.items()) if name}

@@ -3,6 +3,7 @@
 Where too few were counted the answer is NaN in arrays and None alone: never 0.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +90,15 @@ def duration_quantiles(counts: np.ndarray, q: np.ndarray) -> np.ndarray:
     found = bounds[bucket] + (bounds[bucket + 1] - bounds[bucket]) * part
     enough = (total > 0) & (total * (1 - q) >= 1 - 1e-9)
     return np.where(enough, found, np.nan)
+
+
+def slower(counts: np.ndarray, seconds: float) -> int:
+    """How many requests took longer than `seconds`, or than the next bound above it: counts of each bucket alone.
+
+    >>> slower(np.array([0] * 16 + [9, 2] + [0] * 8 + [1]), 0.5)
+    3
+    """
+    return int(np.sum(counts[bisect_left(DURATION_BUCKETS, seconds) + 1 :]))
 
 
 @dataclass(frozen=True, eq=False)

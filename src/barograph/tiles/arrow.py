@@ -69,6 +69,61 @@ class Rows:
             yield key, counts[count_ends[i] : count_ends[i + 1]], sums[sum_ends[i] : sum_ends[i + 1]]
 
 
+class Coarser:
+    """Coarser tiles as they add up from finer ones, in whatever order and however many at a time these come.
+
+    `lasting` are the ids of series of which the last value counts, not the sum.
+    """
+
+    def __init__(self, resolution: int, lasting: Sequence[int]) -> None:
+        self._resolution, self._lasting = resolution, np.array(lasting, dtype=np.int32)
+        self._found: dict[tuple[int, int], tuple[int, np.ndarray, np.ndarray]] = {}
+
+    def add(self, rows: Rows) -> None:
+        """Take in more tiles. Those of one width are added up together: wide rows are not moved, narrow ones not looped over."""
+        (counts, count_ends), (sums, sum_ends) = rows.counts, rows.sums
+        lasting = np.isin(rows.ids, self._lasting)
+        kinds = np.diff(count_ends) << 32 | np.diff(sum_ends) << 1 | lasting
+        for kind in np.unique(kinds):
+            at = np.flatnonzero(kinds == kind)
+            at = at[np.lexsort((rows.starts[at], rows.ids[at]))]
+            ids, tiles = rows.ids[at], rows.starts[at] // self._resolution * self._resolution
+            first = np.flatnonzero(np.append(True, (ids[1:] != ids[:-1]) | (tiles[1:] != tiles[:-1])))
+            final = np.append(first[1:], len(at)) - 1
+            used = at[final] if kind & 1 else at
+            parts = [_gathered(counts, count_ends, used), _gathered(sums, sum_ends, used)]
+            if not kind & 1:
+                parts = [np.add.reduceat(part, first, axis=0) for part in parts]
+            keys = zip(ids[first].tolist(), tiles[first].tolist(), strict=True)
+            moments = rows.starts[at[final]].tolist()
+            for key, moment, own_counts, own_sums in zip(keys, moments, *parts, strict=True):
+                self._put(key, moment, own_counts, own_sums, bool(kind & 1))
+
+    def rows(self) -> list[Row]:
+        """The coarser tiles, by series and start."""
+        return [
+            (*key, counts, sums) for key, (_, counts, sums) in sorted(self._found.items(), key=lambda i: i[0])
+        ]
+
+    def _put(
+        self, key: tuple[int, int], moment: int, counts: np.ndarray, sums: np.ndarray, lasting: bool
+    ) -> None:
+        before = self._found.get(key)
+        if before is None:
+            self._found[key] = moment, counts, sums
+        elif not lasting:
+            self._found[key] = moment, before[1] + counts, before[2] + sums
+        elif moment >= before[0]:
+            self._found[key] = moment, counts, sums
+
+
+def _gathered(values: np.ndarray, ends: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of one width as a matrix (n, k)."""
+    width = int(ends[rows[0] + 1] - ends[rows[0]])
+    found: np.ndarray = values[ends[rows][:, None] + np.arange(width)]
+    return found
+
+
 def tile_table(rows: Sequence[Row]) -> pa.Table:
     """Rows as Arrow, in the order of a tiles table's columns."""
     ids, starts, counts, sums = (list(column) for column in zip(*rows, strict=True))

@@ -56,7 +56,9 @@ class Batch:
                 f"{len(vector.counts)} and {len(vector.sums)}; give a vector of the series' own sizes"
             )
         minute = increment.start // MINUTE * MINUTE
-        resolution = next((r for r, gone in self.expired.items() if minute >= gone), DAY)
+        resolution = MINUTE
+        if minute < self.expired[MINUTE]:
+            resolution = next((r for r, gone in self.expired.items() if minute >= gone), DAY)
         key = (resolution, series, minute // resolution * resolution)
         first, last = self.spans.get(series, (minute, minute))
         self.spans[series] = min(first, minute), max(last, minute)

@@ -38,7 +38,9 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many days each resolution is kept.
+    """How many days each resolution is kept, and how many days alerts, incidents and events are once they are over.
+
+    Judgements of hours are kept as long as the hours that they judge.
 
     >>> Retention(minutes=7).seconds[3600] / 86400
     100.0
@@ -47,6 +49,7 @@ class Retention:
     minutes: float = 3
     hours: float = 100
     days: float = 800
+    records: float = 400
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes <= self.hours <= self.days:
@@ -54,6 +57,8 @@ class Retention:
                 f"retention: minutes={self.minutes}, hours={self.hours}, days={self.days} (in days) must be above 0 "
                 "and must not fall; keep coarser tiles at least as long as finer ones"
             )
+        if not self.records > 0:
+            raise ValueError(f"retention: records={self.records} days; it must be above 0, such as 400")
 
     @property
     def seconds(self) -> dict[int, float]:

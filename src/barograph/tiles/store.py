@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from barograph.counters import ADDITIVE, Series, Vector
-from barograph.tiles.arrow import Row, Rows, key_table, series_table, tile_table
+from barograph.tiles.arrow import Coarser, Row, Rows, key_table, series_table, tile_table
 from barograph.tiles.batch import Batch, Tile
 from barograph.tiles.file import MEMORY, TilesFileError, connect, open_file, wal_of
 from barograph.tiles.model import (
@@ -36,6 +37,7 @@ _WHOLE = {MINUTE: HOUR, HOUR: DAY, DAY: DAY}  # tiles expire by whole tiles of t
 _FORMAT = 1
 _NEVER = -(2**62)  # before every tile
 _CHUNK = 4_000_000  # numbers that are written or rolled up in one piece: bounds memory
+_TOGETHER = 50_000  # rows that are added up in one piece
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name VARCHAR, value BIGINT);
 CREATE TABLE IF NOT EXISTS series (
@@ -55,11 +57,12 @@ CREATE VIEW IF NOT EXISTS tiles AS
 
 @dataclass(slots=True)
 class _Known:
-    """A stored series: its id, and the first and last minute that it was seen in."""
+    """A stored series: its id, the first and last minute that it was seen in, and the write that last changed it."""
 
     id: int
     first: int
     last: int
+    changed: int = 0
 
 
 class Tiles:
@@ -67,6 +70,9 @@ class Tiles:
 
     `connection` is there for the evaluator's own tables in the same file: use it inside `transaction()`, or hold
     `lock`, and read every result to its end (`fetchall`): DuckDB refuses other work while rows of one are left.
+    `rollbacks` counts transactions that were taken back: what someone keeps in memory of the file is void then.
+    `revision` is another number once anything was counted or a series is new; gauges and CPU seconds, which never stand
+    still, don't move it.
 
     Raises:
         TilesFileError: the file is open in another process, of another format, or holds something else. A file that
@@ -84,8 +90,12 @@ class Tiles:
         self.retention = retention or Retention()
         self.lock = threading.RLock()
         self.connection = connect() if self.path is None else open_file(self.path)
+        self.rollbacks = self.revision = 0
         self._depth = 0
+        self._writes = 0
+        self._waiting: list[Callable[[], None]] = []
         self._known: dict[Series, _Known] = {}
+        self._by_metric: dict[str, list[Series]] = {}  # each in order of labels
         self._expired: dict[int, int] = {}
         self._dirty: dict[int, set[int]] = {}
         try:
@@ -102,9 +112,18 @@ class Tiles:
         self.close()
 
     def close(self) -> None:
-        """Move what the write-ahead log holds into the file, and let go of it."""
+        """Store what waits, move what the write-ahead log holds into the file, and let go of it."""
         with self.lock:
+            self.catch_up()
             self.connection.close()
+
+    def before_reading(self, write: Callable[[], None]) -> None:
+        """Have `write` called, and what it has kept waiting stored, before tiles are read outside a transaction.
+
+        Whoever adds often stores many additions together that way, and no reader sees less. It must not raise.
+        """
+        with self.lock:
+            self._waiting.append(write)
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -138,9 +157,17 @@ class Tiles:
                     batch = Batch(self._expired)
             self._write(batch)
 
+    def catch_up(self) -> None:
+        """Have stored what waits. Within a transaction nothing is: it would be taken back together with that."""
+        with self.lock:
+            if not self._depth:
+                for write in self._waiting:
+                    write()
+
     def roll_up(self, now: float) -> int:
         """Compute anew the hours and days that have changed and ended by `now` (epoch seconds). Returns how many."""
         done = 0
+        self.catch_up()
         for finer, resolution in pairwise(TABLES):
             for starts in self._pieces(finer, resolution, now):
                 with self.transaction():
@@ -165,25 +192,41 @@ class Tiles:
                     self._expired[resolution] = limit
                 if DAY in limits:
                     connection.execute("DELETE FROM series WHERE last < ?", [limits[DAY]])
-                    self._known = {s: k for s, k in self._known.items() if k.last >= limits[DAY]}
+                    self._know({s: k for s, k in self._known.items() if k.last >= limits[DAY]})
 
     def series(self, metric: str | None = None, **labels: str) -> list[Series]:
         """The series of a metric (of all, if left out) that have these labels, in a fixed order."""
         with self.lock:
-            found = [s for s in self._known if metric is None or s.metric == metric]
-        found = [s for s in found if all(s.label(name) == value for name, value in labels.items())]
-        return sorted(found, key=lambda s: (s.metric, s.labels))
+            self.catch_up()
+            metrics = sorted(self._by_metric) if metric is None else [metric]
+            found = [s for name in metrics for s in self._by_metric.get(name, ())]
+        for pair in labels.items():
+            found = [s for s in found if pair in s.labels]
+        return found
 
     def seen(self, series: Series) -> tuple[int, int] | None:
         """The first and the last minute (epoch seconds) that a series was in: when a version came and went."""
         with self.lock:
+            self.catch_up()
             known = self._known.get(series)
             return None if known is None else (known.first, known.last)
+
+    def changed(self, series: Series) -> int:
+        """A number that is another one once the series has grown. It begins anew when the tiles are opened."""
+        with self.lock:
+            self.catch_up()
+            known = self._known.get(series)
+            return 0 if known is None else known.changed
 
     def finest(self, start: float) -> int:
         """The finest resolution (60, 3600 or 86400 seconds) still kept at `start`. Windows should not be shorter."""
         with self.lock:
             return next((r for r, gone in self._expired.items() if start >= gone), DAY)
+
+    def kept_from(self, resolution: int) -> int:
+        """The moment (epoch seconds) from which tiles of a resolution (60, 3600 or 86400 seconds) are kept."""
+        with self.lock:
+            return self._expired[resolution]
 
     def window(self, series: Series, start: float, end: float) -> Vector:
         """The sum over [start, end), epoch seconds; of a gauge or an info the last value. Zeros where there is none."""
@@ -215,6 +258,7 @@ class Tiles:
         """`windows` of several series in one read, which is much faster than one by one."""
         frame = Frame.of(start, end, step, slots)
         with self.lock:
+            self.catch_up()
             known = {s: k for s in series if (k := self._known.get(s)) is not None}
             ids = {k.id: s for s, k in known.items()}
             cells = self._cells(list(known.values()), frame)
@@ -228,6 +272,7 @@ class Tiles:
     def size(self) -> Size:
         """How much is stored."""
         with self.lock:
+            self.catch_up()
             rows = {r: self._fetch(f"SELECT count(*) FROM {table}")[0][0] for r, table in TABLES.items()}
             files = [] if self.path is None else [self.path, wal_of(self.path)]
             return Size(sum(f.stat().st_size for f in files if f.exists()), len(self._known), rows)
@@ -262,24 +307,37 @@ class Tiles:
         for resolution, start in self._fetch("SELECT resolution, start FROM dirty"):
             self._dirty[resolution].add(start)
         columns = "metric, labels, kind, counts, sums, id, first, last"
-        self._known = {
+        self._know({
             Series(metric, tuple(sorted(json.loads(labels).items())), kind, counts, sums): _Known(*known)
             for metric, labels, kind, counts, sums, *known in self._fetch(f"SELECT {columns} FROM series")
-        }
+        })  # fmt: skip
+
+    def _know(self, known: dict[Series, _Known]) -> None:
+        """Take these for the series that are stored."""
+        self._known, self._by_metric = known, {}
+        for series in sorted(known, key=lambda s: s.labels):
+            self._by_metric.setdefault(series.metric, []).append(series)
 
     def _roll_back(self) -> None:
+        self.rollbacks += 1
         with suppress(duckdb.TransactionException):  # a commit that failed has rolled back by itself
             self.connection.execute("ROLLBACK")
         self._load()
 
     def _write(self, batch: Batch) -> None:
         self._note(batch)
+        self._writes += 1
+        parts: dict[tuple[int, bool], dict[tuple[int, int], Tile]] = {}
+        for (resolution, series, start), tile in batch.tiles.items():
+            known, changes = self._known[series], tile.changes
+            parts.setdefault((resolution, changes), {})[known.id, start] = tile
+            if changes:
+                known.changed = self._writes
+                if not tile.last and tile.counts.any():
+                    self.revision = self._writes
         for resolution, table in TABLES.items():
-            here = {
-                (self._known[s].id, start): t for (r, s, start), t in batch.tiles.items() if r == resolution
-            }
-            self._replace(table, {key: tile for key, tile in here.items() if tile.changes})
-            self._ensure(table, {key: tile for key, tile in here.items() if not tile.changes})
+            self._replace(table, parts.get((resolution, True), {}))
+            self._ensure(table, parts.get((resolution, False), {}))
         self._soil(HOUR, {start // HOUR * HOUR for r, _, start in batch.tiles if r == MINUTE})
         self._soil(DAY, {start // DAY * DAY for r, _, start in batch.tiles if r < DAY})
 
@@ -287,16 +345,18 @@ class Tiles:
         """Know the series of a batch, and when they were first and last seen."""
         new: list[tuple[int, Series, int, int]] = []
         moved: list[_Known] = []
-        free = 1 + max((k.id for k in self._known.values()), default=0)
         for series, (first, last) in batch.spans.items():
             known = self._known.get(series)
             if known is None:
-                self._known[series] = _Known(free + len(new), first, last)
-                new.append((free + len(new), series, first, last))
+                free = new[-1][0] + 1 if new else 1 + max((k.id for k in self._known.values()), default=0)
+                self._known[series] = _Known(free, first, last)
+                insort(self._by_metric.setdefault(series.metric, []), series, key=lambda s: s.labels)
+                new.append((free, series, first, last))
             elif first < known.first or last > known.last:
                 known.first, known.last = min(first, known.first), max(last, known.last)
                 moved.append(known)
         if new:
+            self.revision = self._writes + 1
             with self._given(series_table(new)):
                 self.connection.execute("INSERT INTO series SELECT * FROM given")
         if moved:
@@ -367,22 +427,17 @@ class Tiles:
 
     def _recompute(self, finer: int, resolution: int, starts: Sequence[int]) -> None:
         """Compute tiles from finer ones: their sum, or the last of a gauge's. Doing it twice changes nothing."""
-        kinds = {k.id: s.kind for s, k in self._known.items()}
         within = f"IN ({', '.join(map(str, starts))})"
-        rows = self._arrow(
+        query = (
             f"SELECT series, start, counts, sums FROM {TABLES[finer]} "
-            f"WHERE start >= ? AND start < ? AND {_floor(resolution)} {within}",
-            [starts[0], starts[-1] + resolution],
-        ).sort()
-        tiles = rows.starts // resolution * resolution
-        coarse: list[Row] = []
-        for low, high in rows.runs(rows.ids, tiles):
-            counts, sums = rows.block(low, high)
-            last = kinds[int(rows.ids[low])] not in ADDITIVE
-            value = (counts[-1], sums[-1]) if last else (counts.sum(axis=0), sums.sum(axis=0))
-            coarse.append((int(rows.ids[low]), int(tiles[low]), *value))
+            f"WHERE start >= ? AND start < ? AND {_floor(resolution)} {within}"
+        )
+        coarser = Coarser(resolution, [k.id for s, k in self._known.items() if s.kind not in ADDITIVE])
+        bounds = [starts[0], starts[-1] + resolution]
+        for batch in self.connection.sql(query, params=bounds).to_arrow_reader(_TOGETHER):
+            coarser.add(Rows(pa.Table.from_batches([batch])))
         self.connection.execute(f"DELETE FROM {TABLES[resolution]} WHERE start {within}")
-        self._insert(TABLES[resolution], coarse)
+        self._insert(TABLES[resolution], coarser.rows())
         self.connection.execute(f"DELETE FROM dirty WHERE resolution = {resolution} AND start {within}")
         self._dirty[resolution].difference_update(starts)
         if resolution == HOUR:
