@@ -35,6 +35,7 @@ def table(tmp_path):
         ["serve"],
         ["status"],
         ["event"],
+        ["mixin"],
         ["reference"],
         ["reference", "fit"],
         ["reference", "show"],

@@ -1,21 +1,27 @@
 """The API: every document in the shape that pages read, honest about what it does not know, closed to what may not write."""
 
 import asyncio
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
-from urllib.parse import quote
 
 import httpx
 import numpy as np
 import pytest
 
-from barograph import Monitor
+from barograph import Monitor, Reference, naming
 from barograph.bins import numeric_bins
 from barograph.clock import Clock
+from barograph.config import Config, ModelConfig
 from barograph.console import pages
-from barograph.console.app import Health, create
+from barograph.console.app import create
 from barograph.console.columns import _axis, _scale
+from barograph.console.documents import Documents
+from barograph.console.health import Health
 from barograph.increments import increments
+from barograph.links import model_path, segment
 from world import START, World, draw
 
 HOUR = 3600
@@ -71,7 +77,7 @@ def test_a_model_comes_in_the_order_of_what_matters(get):
     model = get("/api/models/risk").json()
     keys = [k for k in model if k in ("service", "output", "outcomes", "causes")]
     assert keys == ["service", "output", "outcomes", "causes"]
-    assert [p["id"] for p in model["service"]["panels"]] == ["traffic", "latency", "errors", "stages"]
+    assert [p["id"] for p in model["service"]["panels"]] == ["traffic", "latency", "errors"]
     assert [p["id"] for p in model["output"]["panels"]] == ["answers", "scores"]
     assert (
         model["causes"]["columns"][0]["name"] == "amount" and model["causes"]["columns"][0]["status"] == "act"
@@ -141,10 +147,147 @@ def test_what_is_not_known_is_said_with_the_remedy(get, path, code, said):
     assert answer.status_code == code and said in answer.json()["error"]["what"]
 
 
-def test_an_unchanged_document_is_not_sent_again(get):
-    tag = get("/api/fleet").headers["etag"]
-    again = get("/api/fleet", headers={"if-none-match": tag})
-    assert again.status_code == 304 and again.content == b""
+def asker(app):
+    """Asks an app without a server in between."""
+
+    def ask(path, **options):
+        async def call():
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app), base_url="http://test"
+            ) as client:
+                return await client.get(path, **options)
+
+        return asyncio.run(call())
+
+    return ask
+
+
+class Service:
+    """A target's status, as the poller tells it."""
+
+    url, up, error, lag = "http://service", True, None, 0.0123
+
+
+@pytest.fixture
+def polled(tmp_path):
+    """A world, its evaluator's health, a target, and who asks for a path as a page does: with the ETag of last time."""
+    world, health, service = World(tmp_path), Health(), Service()
+    for _ in range(3):
+        world.hour()
+    world.clock.time += 200  # 03:03:20
+    state = replace(world.state(), statuses=lambda: [service])
+    app = create(state, world.clock.now, health=health, token="secret", metrics=lambda: b"")
+    ask, tags = asker(app), {}
+
+    def poll(path):
+        answer = ask(path, headers={"if-none-match": tags.get(path, "")})
+        tags[path] = answer.headers["etag"]
+        return answer
+
+    yield world, health, service, poll
+    world.close()
+
+
+PATHS = ("/api/fleet", "/api/models/risk?range=6h", "/api/models/risk/columns/amount", "/api/incidents")
+
+
+def test_while_nothing_changes_a_poll_costs_nothing_and_still_tells_the_time(polled, monkeypatch):
+    world, _, service, poll = polled
+    first = [poll(path) for path in PATHS]
+    assert {answer.status_code for answer in first} == {200}
+    monkeypatch.setattr("barograph.console.pages.fleet", None)  # nobody makes it again
+    for moment in ("03:03:25", "03:03:59"):
+        hours, minutes, seconds = map(int, moment.split(":"))
+        world.clock.time = START + hours * HOUR + minutes * 60 + seconds
+        service.lag = -0.5  # of no reading is it the same as of the last
+        for path in PATHS:
+            again = poll(path)
+            assert again.status_code == 304 and again.content == b"", path
+            assert again.headers["x-barograph-clock"] == f"2013-09-30T{moment}Z"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("what", ["a minute", "rows", "a pass", "a target"])
+def test_a_document_is_made_anew_once_anything_in_it_may_have_changed(polled, path, what):
+    world, health, service, poll = polled
+    poll(path)
+    assert poll(path).status_code == 304
+    if what == "a minute":
+        world.clock.time += 60
+    elif what == "rows":
+        features, score = draw(50)
+        world.monitor.record(features, score=score)
+        world.tick(1)
+    elif what == "a pass":
+        health.succeeded(world.clock.time)
+    else:
+        service.up, service.error = False, "connection refused"
+    changed = poll(path)
+    quiet = what == "a target" and path != "/api/fleet"
+    quiet = quiet or (what == "rows" and path == "/api/incidents")
+    assert changed.status_code in ((200, 304) if quiet else (200,))
+    assert poll(path).status_code == 304
+
+
+def test_a_quiet_service_that_is_read_changes_no_document(polled):
+    world, _, _, poll = polled
+    poll("/api/fleet")
+    world.tick(10)
+    assert poll("/api/fleet").status_code == 304
+
+
+def test_an_event_is_on_the_page_as_soon_as_it_is_told(polled):
+    world, health, _, _ = polled
+    app = create(world.state(), world.clock.now, health=health, token="secret", metrics=lambda: b"")
+    tag = asker(app)("/api/fleet").headers["etag"]
+
+    async def tell():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.post(
+                "/api/events", json={"label": "profile 4.12"}, headers={"authorization": "Bearer secret"}
+            )
+
+    assert asyncio.run(tell()).status_code == 202
+    answer = asker(app)("/api/fleet", headers={"if-none-match": tag})
+    assert answer.status_code == 200 and "profile 4.12" in answer.text
+
+
+def test_many_who_ask_at_once_wait_for_one_making():
+    made = []
+
+    def make():
+        made.append(time.sleep(0.2))
+        return b"{}"
+
+    documents = Documents(lambda: 1)
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(documents.get, "/", make) for _ in range(8)]
+        assert len({one.result() for one in found}) == 1
+    assert len(made) == 1
+    for i in range(100):
+        documents.get(f"/{i}", lambda: b"x")
+    assert len(documents._kept) <= 48
+
+
+def test_health_is_green_until_passes_stop_and_says_why(world):
+    health = Health(patience=0.2)
+    ask = asker(create(world.state(), world.clock.now, health=health, token="secret", metrics=lambda: b""))
+    assert ask("/-/healthy").text == "healthy\n"
+    assert ask("/-/ready").status_code == 503 and "first pass" in ask("/-/ready").text
+    health.succeeded(1.0)
+    assert ask("/-/ready").text == "ready\n"
+    health.failed(OSError("no space left on device"))
+    time.sleep(0.25)
+    for path in ("/-/healthy", "/-/ready"):
+        answer = ask(path)
+        assert answer.status_code == 503 and "stopped by OSError: no space left on device" in answer.text
+    health.moved()  # one model after the other over a long history is no standstill
+    assert ask("/-/healthy").status_code == 200
+    health.also = lambda: "no service has been asked for 10 min"
+    assert "no service has been asked" in ask("/-/healthy").text
+    assert "x-barograph-proof" not in ask("/-/healthy").headers
+    proofs = {ask(f"/-/healthy?challenge={c}").headers["x-barograph-proof"] for c in ("a", "b")}
+    assert len(proofs) == 2 and "secret" not in str(proofs)
 
 
 def test_writing_needs_the_token_and_a_sensible_body(get, world):
@@ -174,6 +317,15 @@ def test_pages_fall_back_to_the_one_document(get):
     )
 
 
+def test_every_alert_has_its_runbook_here_with_links_to_this_console(get):
+    for name in naming.RULES:
+        answer = get(f"/runbooks/{name}")
+        assert answer.status_code == 200 and answer.text.startswith(f"# {name}")
+        assert "http://127.0.0.1:8700" not in answer.text
+    refused = get("/runbooks/NoSuchAlert")
+    assert refused.status_code == 404 and "MLModelNoTraffic" in refused.text
+
+
 def test_the_openapi_document_names_every_route(get):
     described = get("/api/openapi.json").json()["paths"]
     assert set(described) == {
@@ -187,7 +339,6 @@ def test_the_openapi_document_names_every_route(get):
 
 
 def test_nothing_reported_yet_is_a_state_of_its_own(tmp_path):
-    from barograph.config import Config
     from barograph.console.state import Span, State
     from barograph.evaluate import References
     from barograph.ledger import Ledger
@@ -310,8 +461,12 @@ def test_every_document_says_how_things_stand(world):
 
 
 @pytest.mark.parametrize(
-    "name", ["team/risk", "risk 50 %", "Prüfung/ä b", "a%2Fb", "models/x/columns/y", "?#&"]
-)
+    "name",
+    [
+        "team/risk", "risk 50 %", "Prüfung/ä b", "a%2Fb", "models/x/columns/y", "?#&", ".", "..", "~.", "~", "%2e",
+        "../..", "a/", "/", "\\", "a+b;c=d", "...", "models",
+    ],
+)  # fmt: skip
 def test_a_name_may_hold_any_letter(tmp_path, name):
     world = World(tmp_path / "world")
     monitor = Monitor(
@@ -333,13 +488,156 @@ def test_a_name_may_hold_any_letter(tmp_path, name):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             return await client.get(path)
 
-    path = f"/models/{quote(name, safe='')}"
+    path = model_path(name)
+    assert not re.search(r"/(\.|%2e){1,2}(/|$)", path, re.IGNORECASE), "a browser would drop it"
     assert asyncio.run(ask(f"/api{path}")).json()["name"] == name
     column = asyncio.run(ask(f"/api{path}/columns/amount")).json()
     assert column["model"] == name and column["name"] == "amount"
-    unknown = asyncio.run(ask(f"/api{path}/columns/{quote(name, safe='')}"))
+    unknown = asyncio.run(ask(f"/api{path}/columns/{segment(name)}"))
     assert unknown.status_code == 404 and repr(name) in unknown.json()["error"]["what"]
-    for page in (path, f"{path}/columns/amount", f"{path}/columns/{quote(name, safe='')}"):
+    for page in (path, f"{path}/columns/amount", f"{path}/columns/{segment(name)}"):
         assert asyncio.run(ask(page)).text.startswith("<!doctype html>")
     monitor.close()
+    world.close()
+
+
+def unreferenced(tmp_path):
+    """A world beside the first model of which another one serves without a reference; how it counts an hour."""
+    world = World(tmp_path / "world")
+    monitor = Monitor(
+        "bare", version="1", directory=tmp_path / "bare", clock=world.clock, flush_interval=3600
+    )
+
+    def hour():
+        before = monitor.snapshot()
+        features, score = draw(80)
+        monitor.record(features, score=score)
+        world.hour()
+        world.tiles.add(increments(before, monitor.snapshot()))
+
+    return world, hour, monitor.close
+
+
+def test_a_model_without_a_reference_says_what_is_watched_and_what_is_not(tmp_path):
+    world, hour, close = unreferenced(tmp_path)
+    for _ in range(3):
+        hour()
+    model = pages.model(world.state(), "bare", world.span())
+    assert model["headline"] == "bare is watched without a reference" and model["status"] == "learning"
+    assert "features and drift are not judged: there is no reference" in model["lede"]
+    assert "`Reference.fit`" in model["lede"] and "already" not in model["lede"]
+    assert (
+        model["output"]["status"] == "no_data"
+        and model["output"]["summary"] == "Only empty answers are watched"
+    )
+    assert model["causes"]["status"] == "no_data" and "no reference" in model["causes"]["summary"]
+    assert model["service"]["status"] == "ok"
+    fleet = pages.fleet(world.state(), world.span())
+    row = next(r for r in fleet["models"] if r["name"] == "bare")
+    assert "not judged" in row["reason"] and row["causes"] == {
+        "drifted": None,
+        "columns": 0,
+        "status": "no_data",
+    }
+    assert re.match(r"2 models answered \d+ predictions\. bare: there is no reference", fleet["lede"])
+    close()
+    world.close()
+
+
+def test_a_reference_without_times_promises_no_more_than_faults(tmp_path):
+    features, score = draw(4_000)
+    ref = Reference.fit({**features, "p": score}, task="binary", score="p", threshold=0.5)
+    world = World(tmp_path, ref=ref)
+    for _ in range(3):
+        world.hour()
+    model = pages.model(world.state(), "risk", world.span())
+    assert model["headline"] == "risk is judged for faults only" and model["status"] == "learning"
+    assert "shapes and levels are not: the reference has no timestamps" in model["lede"]
+    assert model["output"]["status"] == model["causes"]["status"] == "learning"
+    column = pages.column(world.state(), "risk", "amount", world.span())
+    assert column["headline"] == "amount is judged for faults only"
+    shape = next(s for s in column["signals"] if s["signal"] == "D")
+    assert shape["text"].endswith("No limit: the reference has no timestamps.")
+    world.close()
+
+
+def test_before_the_first_judged_hour_nothing_is_as_usual(tmp_path):
+    world = World(tmp_path)
+    features, score = draw(80)
+    world.monitor.record(features, score=score)
+    world.tick(600)
+    world.evaluate()
+    model = pages.model(world.state(), "risk", world.span())
+    assert model["headline"] == "risk has not been judged yet" and "30 rows" in model["lede"]
+    assert model["output"]["summary"] == model["causes"]["summary"] == "Not judged yet"
+    assert {row["status"] for row in model["causes"]["columns"]} == {"learning"}
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (1.0, "about one alarm a month"),
+        (0.25, "about one alarm in 4 months"),
+        (6.0, "about 6 alarms a month"),
+    ],
+)
+def test_a_limit_tells_the_budget_that_it_is_calibrated_to(tmp_path, budget, said):
+    world = World(tmp_path, Config(models={"risk": ModelConfig(budget=budget)}))
+    for _ in range(2):
+        world.hour()
+    texts = [s["text"] for s in pages.column(world.state(), "risk", "amount", world.span())["signals"]]
+    assert any(said in text for text in texts), texts
+    world.close()
+
+
+def test_a_quality_check_shows_the_alert_of_what_it_checks(tmp_path):
+    rng = np.random.default_rng(2)
+    times = START - 14 * 86_400 + np.sort(rng.uniform(0, 14 * 86_400, 14 * 24 * 80))
+    frame = {"x": rng.normal(size=len(times)), "answer": rng.choice(["a", "b"], len(times)), "t": times}
+    ref = Reference.fit(frame, task="multiclass", prediction="answer", time="t")
+    world = World(tmp_path, ref=ref)
+
+    def answers(names):
+        for _ in range(4):
+            world.monitor.record({"x": rng.normal(size=20)}, prediction=rng.choice(names, 20).tolist())
+            world.tick(900)
+        world.clock.time += 180
+        world.evaluate()
+        world.clock.time -= 180
+
+    def check(name):
+        return next(
+            c
+            for c in pages.model(world.state(), "risk", world.span())["output"]["checks"]
+            if c["name"] == name
+        )
+
+    for _ in range(3):
+        answers(["a", "b"])
+    assert check("Answer never seen before")["status"] == "ok"
+    for _ in range(3):
+        answers(["a", "new"])
+    assert (naming.OUTPUT_SHIFTED.name, "prediction") in world.firing()
+    assert check("Answer never seen before")["status"] == "act"
+    assert check("Empty responses")["status"] == "ok"
+    world.close()
+
+
+def test_silence_is_dated_by_the_last_prediction_and_not_by_the_last_reading(tmp_path):
+    world = World(tmp_path)
+    for _ in range(3):
+        world.hour()
+    features, score = draw(40)
+    world.monitor.record(features, score=score)
+    world.tick(600)  # the last one, before 03:10
+    for _ in range(40):
+        world.tick(15 * 60)  # read, and quiet
+    model = pages.model(world.state(), "risk", world.span())
+    assert model["status"] == "no_data"
+    assert model["lede"] == "No predictions since 2013-09-30T03:10:00Z."
+    world.tiles.roll_up(world.clock.time + 40 * 86_400)
+    world.tiles.expire(world.clock.time + 40 * 86_400)  # minutes are gone: the hour is what is known
+    world.clock.time += 40 * 86_400
+    assert "since 2013-09-30T04:00:00Z" in pages.model(world.state(), "risk", world.span())["lede"]
     world.close()

@@ -109,7 +109,31 @@ def test_a_models_headline_follows_its_state():
         "m sends no data",
         "No predictions since noon",
     )
-    assert sentences.model("m", "learning", [], "3 days", None) == ("m is learning what is usual", "3 days")
+    assert sentences.model("m", "learning", [], sentences.faults_only("it has no timestamps"), None) == (
+        "m is judged for faults only",
+        "Drift is not judged: it has no timestamps",
+    )
+
+
+def test_a_model_without_a_reference_promises_nothing_that_is_not_judged():
+    given, unread = sentences.no_reference(False), sentences.no_reference(True)
+    for said in (given, unread):
+        assert "features and drift are not judged" in said.reason and "empty answers" in said.lede
+        assert "as usual" not in " ".join((said.headline, said.reason, said.lede, said.output, said.causes))
+    assert "`Reference.fit`" in given.lede and "could not be read" in unread.lede
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (1.0, "one alarm a month"),
+        (2.5, "2.5 alarms a month"),
+        (30, "30 alarms a month"),
+        (0.1, "one alarm in 10 months"),
+    ],
+)
+def test_a_budget_is_said_in_alarms_a_month(budget, said):
+    assert sentences.often(budget) == said
 
 
 def test_no_sentence_shouts_or_blames():

@@ -14,8 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from barograph.serve import address_file
-from world import draw, reference
+from barograph import naming
+from barograph.clock import Clock
+from barograph.config import Config, WebhookConfig
+from barograph.serve import Address, Server, address_file
+from barograph.sources import StoredReferences
+from barograph.tiles import Tiles
+from world import World, draw, reference
 
 SERVICE = """
 import sys
@@ -177,9 +182,6 @@ def test_a_busy_port_is_said_with_the_remedy(tmp_path):
 
 
 def test_a_server_of_this_machine_answers_to_no_other_name(tmp_path):
-    from barograph.config import Config
-    from barograph.serve import Server
-
     server = Server(Config(store=str(tmp_path / "tiles.duckdb"), port=0))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -191,3 +193,165 @@ def test_a_server_of_this_machine_answers_to_no_other_name(tmp_path):
     finally:
         server.stop()
         thread.join(30)
+
+
+def test_a_server_counts_as_running_only_if_it_proves_to_hold_the_token(tmp_path, running):
+    store = Path(running.config.store)
+    found = Address.of(store)
+    assert found == Address(running.url, running.token)
+    asked = []
+
+    class Impostor(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(str(self.headers) + self.path)
+            self.send_response(200)
+            self.send_header("x-barograph-proof", "0" * 64)
+            self.end_headers()
+            self.wfile.write(b"healthy\n")
+
+        def log_message(self, *_):
+            pass
+
+    left_over = tmp_path / "old.duckdb"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Impostor) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        address_file(left_over).write_text(
+            json.dumps(
+                {"url": f"http://127.0.0.1:{other.server_port}", "token": "sesame", "pid": os.getpid()}
+            )
+        )
+        assert Address.of(left_over) is None
+        other.shutdown()
+    assert len(asked) == 1 and "sesame" not in asked[0]
+    for content in ("", "[]", '{"url": 7, "token": "x"}', '{"url": "http://127.0.0.1:9", "token": "x"}'):
+        address_file(left_over).write_text(content)
+        assert Address.of(left_over) is None
+
+
+def test_a_server_that_is_unwell_is_still_the_one_that_has_the_store(running):
+    running.health.patience = -1.0
+    assert httpx.get(f"{running.url}/-/healthy").status_code == 503
+    assert Address.of(running.config.store) == Address(running.url, running.token)
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A server whose clock stands at noon, with nothing to read."""
+    server = Server(
+        Config(store=str(tmp_path / "tiles.duckdb"), port=0),
+        clock=Clock(start=1_380_542_400.0, origin=time.time(), speed=60.0),
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_for(lambda: httpx.get(f"{server.url}/-/healthy").status_code == 200)
+    wait_for(lambda: address_file(server.config.store).exists())
+    yield server
+    server.stop()
+    thread.join(30)
+
+
+def test_health_tells_of_a_loop_that_hangs_and_of_one_that_has_died(running, monkeypatch):
+    wait_for(lambda: httpx.get(f"{running.url}/-/ready").status_code == 200)
+    let_go = threading.Event()
+    monkeypatch.setattr(running, "evaluate", lambda: let_go.wait(30))
+    running.health.patience = 1.0
+    answer = wait_for(lambda: unwell(running))
+    assert "no pass has ended well for" in answer.text and "restart it" in answer.text
+    assert httpx.get(f"{running.url}/-/ready").status_code == 503
+    assert httpx.get(f"{running.url}/api/fleet").status_code == 200  # what was judged can still be read
+    monkeypatch.undo()
+    let_go.set()
+    wait_for(lambda: httpx.get(f"{running.url}/-/healthy").status_code == 200)
+    running._stop.set()  # the loop ends, and nobody said that the server should
+    assert unwell(running) or wait_for(lambda: unwell(running))
+
+
+def unwell(server):
+    answer = httpx.get(f"{server.url}/-/healthy")
+    return answer if answer.status_code == 503 else None
+
+
+def test_health_tells_of_passes_that_fail_one_after_the_other(running):
+    wait_for(lambda: httpx.get(f"{running.url}/-/ready").status_code == 200)
+    with running.tiles.transaction() as connection:
+        connection.execute("DROP TABLE incidents")
+    running.health.patience = 1.0
+    answer = wait_for(lambda: unwell(running))
+    assert "stopped by CatalogException" in answer.text and "incidents" in answer.text
+
+
+def test_the_last_success_is_wall_time_and_stands_still_while_nothing_succeeds(running, monkeypatch):
+    def last():
+        (found,) = [
+            float(line.split()[1])
+            for line in httpx.get(f"{running.url}/metrics").text.splitlines()
+            if line.startswith(naming.EVALUATOR_SUCCESS.name)
+        ]
+        return found
+
+    wait_for(lambda: httpx.get(f"{running.url}/-/ready").status_code == 200)
+    assert abs(time.time() - last()) < 30  # though the evaluator's clock shows 2013
+    before = last()
+    wait_for(lambda: last() > before)
+
+    def fail():
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(running, "evaluate", fail)
+    time.sleep(0.3)
+    before = last()
+    time.sleep(2.5)  # two minutes of its clock
+    assert last() == before
+
+
+def test_a_pass_in_which_no_model_can_be_judged_is_no_success(tmp_path):
+    server, _ = stored(tmp_path)
+    try:
+        with server.tiles.transaction() as connection:
+            connection.execute("DROP TABLE judgements")
+        with pytest.raises(Exception, match="judgements"):
+            server.evaluate()
+        assert server.health.finished is None
+    finally:
+        crash(server)
+
+
+def stored(tmp_path, **settings):
+    """A server over a store that holds six ordinary hours and three broken ones, not judged yet; and its configuration."""
+    store = tmp_path / "tiles.duckdb"
+    world = World(tmp_path / "counters")
+    world.tiles.close()
+    world.tiles, world.evaluate = Tiles(store), list
+    StoredReferences(world.tiles)[world.reference.id] = world.reference.to_json()
+    for hour in range(9):
+        world.hour(change=None if hour < 6 else lambda f, s: ({**f, "amount": f["amount"] * 1000}, s))
+    world.close()
+    config = Config(store=str(store), port=0, **settings)
+    return Server(config, clock=Clock(start=world.clock.time + 180, origin=time.time())), config
+
+
+def crash(server):
+    """What a kill leaves: the file as it is, the port free."""
+    server.notifier.close(0.0)
+    server.tiles.connection.close()
+    server._socket.close()
+
+
+def test_alerts_outlive_a_crash_and_a_receiver_that_is_down(tmp_path):
+    port = free_port()
+    server, config = stored(tmp_path, webhooks=(WebhookConfig(f"http://127.0.0.1:{port}/hook"),))
+    clock = server.clock
+    assert {c.alert.condition.column for c in server.evaluate()} == {"amount"}
+    assert f"{naming.MESSAGES_WAITING.name} 1" in server.metrics().decode()
+    crash(server)
+    Receiver.bodies.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Receiver) as hook:
+        threading.Thread(target=hook.serve_forever, daemon=True).start()
+        server = Server(config, clock=clock)
+        wait_for(lambda: Receiver.bodies)
+        assert server.evaluate() == []
+        wait_for(lambda: server.outbox.waiting() == 0)
+        crash(server)
+        hook.shutdown()
+    (body,) = Receiver.bodies
+    assert body["alerts"][0]["labels"]["column"] == "amount"

@@ -16,6 +16,7 @@ except ModuleNotFoundError:
 
 from barograph import __version__
 from barograph.clock import Clock
+from barograph.mixin.verb import mixin
 from barograph.reference import Reference, ReferenceFileError
 
 app = typer.Typer(
@@ -103,6 +104,14 @@ def serve(
         list[str] | None,
         typer.Option(help="A service to read, such as http://127.0.0.1:8701; may be repeated."),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="prometheus=URL: take counts from its query API; no service is read then."),
+    ] = None,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(help="With --source: references of the models, as a file or folder; may be repeated."),
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The console's port (8700).")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
     store: Annotated[str | None, typer.Option(help=f"The file of tiles ({STORE}).")] = None,
@@ -112,10 +121,11 @@ def serve(
     """Read services, judge what they count, and serve the console.
 
     [bold]barograph serve --target http://127.0.0.1:8701[/bold] is all that a first look needs. Times are UTC.
+    [bold]barograph serve --source prometheus=http://127.0.0.1:9090 --references models/[/bold] reads what Prometheus scraped.
     """
     from dataclasses import replace
 
-    from barograph.config import Config, ConfigError, TargetConfig, load
+    from barograph.config import Config, ConfigError, PrometheusConfig, TargetConfig, load
     from barograph.serve import ServeError, Server
     from barograph.tiles import TilesFileError
 
@@ -131,7 +141,14 @@ def serve(
         settings = replace(settings, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
         if target:
             settings = replace(settings, targets=(*settings.targets, *(TargetConfig(t) for t in target)))
-        if not settings.targets:
+        if source is not None:
+            kind, _, url = source.partition("=")
+            if kind != "prometheus" or not url:
+                _wrong(f"--source: {source!r} is not known; write prometheus=http://127.0.0.1:9090")
+            given_there = settings.prometheus or PrometheusConfig(url)
+            settings = replace(settings, prometheus=replace(given_there, url=url))
+        settings = replace(settings, references=(*settings.references, *(references or ())))
+        if not settings.targets and settings.prometheus is None:
             err.print("No service to read yet: give --target, or targets in barograph.toml.")
         server = Server(settings, clock=Clock.parse(clock))
     except (ConfigError, ServeError, TilesFileError, ValueError) as error:
@@ -194,6 +211,9 @@ def event(
     out.print(f"Noted: {label}", highlight=False, markup=False)
 
 
+app.command()(mixin)
+
+
 @reference_app.command("fit")
 def reference_fit(
     data: Annotated[
@@ -206,7 +226,7 @@ def reference_fit(
     threshold: Annotated[float | None, typer.Option(help="Score from which an answer is positive.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the truth.")] = None,
     time: Annotated[
-        str | None, typer.Option(help="Column of the time; without it, what is ordinary is learnt live.")
+        str | None, typer.Option(help="Column of the time; without it, faults are judged, and drift is not.")
     ] = None,
     feature: Annotated[
         list[str] | None, typer.Option(help="A feature; may be repeated. All other columns, if left out.")

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from barograph.alert import PAGE, Alert, firing
 from barograph.bins import CategoryBins
-from barograph.drift import ColumnReference, quantile
-from barograph.naming import PREDICTION, SCORE
+from barograph.drift import ColumnReference
+from barograph.naming import LEARNING, NO_DATA, PREDICTION, SCORE
+from barograph.quantiles import quantile
 
 NBSP = "\u00a0"
 
@@ -37,6 +39,15 @@ def number(value: float) -> str:
     size = abs(value)
     text = f"{size:,.0f}" if size >= 1000 else "0" if size < 1e-12 else f"{size:.3g}"
     return f"−{text}" if value < 0 and text != "0" else text
+
+
+def about(value: float) -> str:
+    """A number in two figures, for what is usual.
+
+    >>> about(1234.5), about(0.208)
+    ('1,200', '0.21')
+    """
+    return number(float(f"{value:.2g}")) if math.isfinite(value) else number(value)
 
 
 def times(ratio: float) -> str:
@@ -168,6 +179,61 @@ def slow(seconds: float, limit: float) -> str:
     return f"95{NBSP}% of predictions take up to {duration(seconds)}, limit {duration(limit)}"
 
 
+def errors_burn(failed: int, calls: int, seconds: float, budget: float) -> str:
+    """Failing predictions, against the share that may fail."""
+    return f"{_part(failed, calls, seconds)} failed, {_burn(failed / calls, budget)}"
+
+
+def slow_burn(slow: int, calls: int, seconds: float, budget: float, objective: float) -> str:
+    """Slow predictions, against the share that may take longer than the objective."""
+    return f"{_part(slow, calls, seconds)} took over {duration(objective)}, {_burn(slow / calls, budget)}"
+
+
+def _part(bad: int, calls: int, seconds: float) -> str:
+    hours = round(seconds / 3600)
+    last = "hour" if hours == 1 else f"{hours} hours"
+    return f"{share(bad / calls)} of predictions in the last {last} ({bad:,} of {calls:,})"
+
+
+def _burn(live: float, budget: float) -> str:
+    return f"{times(live / budget)} the share that a month may have: {share(budget)}"
+
+
+def business_stopped(event: str, expected: float, minutes: int) -> str:
+    """No business events where some were expected."""
+    return f"{event} rate fell to 0: about {expected:,.0f} were expected in the last {minutes} minutes"
+
+
+def references(version: str, live: int, seen: int) -> str:
+    """One version with several references: at once, or one after the other."""
+    if live > 1:
+        return (
+            f"Version {version} runs with {live} references at once: drift is not measured against the same"
+        )
+    return f"Version {version} had {seen} references within a day: drift before and after is not measured against the same"
+
+
+def artifacts(version: str, digests: int, configs: int) -> str:
+    """Processes of one version that do not run the same."""
+    differing = [plural(n, what) for n, what in ((digests, "artifact"), (configs, "configuration")) if n > 1]
+    return (
+        f"Processes of version {version} run {' and '.join(differing)}: answers depend on which one is asked"
+    )
+
+
+def unread(url: str, seconds: float) -> str:
+    """A serving process that does not answer the monitor."""
+    return f"{url} has not been read for {duration(seconds)}: what it counts is not known"
+
+
+def apart(url: str, workers: int) -> str:
+    """Workers whose counts are not in the totals."""
+    return (
+        f"{plural(workers, 'worker')} of {url} {'does' if workers == 1 else 'do'} not share counters: "
+        "totals are too low"
+    )
+
+
 def empty(live: float, usual: float) -> str:
     """Empty answers."""
     return f"Empty answers are {compare(live, usual)}"
@@ -227,8 +293,89 @@ def fleet(statuses: Sequence[str]) -> str:
     return text[0].upper() + text[1:]
 
 
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """What of a model is not judged, and why. `headline` and `column` follow a name; `output` and `causes` sum up sections.
+
+    `status` is that of these sections: learning, or no_data where nothing of them is judged.
+    """
+
+    status: str
+    headline: str
+    reason: str
+    lede: str
+    output: str
+    causes: str
+    column: str
+
+
+def no_reference(named: bool) -> Unjudged:
+    """A model without a reference; `named` where it has one that could not be read."""
+    watched = "Traffic, errors, empty answers and dropped rows are watched."
+    why = "its reference could not be read" if named else "there is no reference"
+    remedy = (
+        "The log of barograph serve says why."
+        if named
+        else "Make one with `Reference.fit`, and give it to the Monitor."
+    )
+    return Unjudged(
+        NO_DATA,
+        f"is watched without {'its' if named else 'a'} reference",
+        f"{why[0].upper()}{why[1:]}: answers, features and drift are not judged",
+        f"{watched} Answers, features and drift are not judged: {why}. {remedy}",
+        "Only empty answers are watched",
+        f"Not compared: {why}",
+        "is not judged",
+    )
+
+
+def faults_only(why: str) -> Unjudged:
+    """A model whose reference does not tell how far ordinary days differ."""
+    return Unjudged(
+        LEARNING,
+        "is judged for faults only",
+        f"Drift is not judged: {why}",
+        "Values out of range, never seen, or missing in 20 points more rows than usual are judged; shapes and levels are not: "
+        f"{why}. Fit it again, with `time=` and over 7 days or more.",
+        "Faults are judged, shapes and levels are not",
+        "Faults are judged, drift is not",
+        "is judged for faults only",
+    )
+
+
+def not_yet(rows: int) -> Unjudged:
+    """A model that no hour has been judged of; a verdict takes so many `rows`."""
+    return Unjudged(
+        LEARNING,
+        "has not been judged yet",
+        f"No hour with {rows} rows has been judged yet",
+        "Traffic, errors and empty answers are watched from the first minute. Answers and features are judged by the hour: two "
+        f"minutes after its end, or later, once {rows} rows are there.",
+        "Not judged yet",
+        "Not judged yet",
+        "has not been judged yet",
+    )
+
+
+def silent(since: str | None) -> Unjudged:
+    """A model that has not answered for hours; `since` is the moment of its last answer."""
+    what = f"No predictions since {since}" if since else "No predictions yet"
+    return Unjudged(NO_DATA, "sends no data", what, f"{what}.", what, what, "has no values to judge")
+
+
+def often(budget: float) -> str:
+    """How many alarms a month.
+
+    >>> often(1.0), often(4.0), often(0.25)
+    ('one alarm a month', '4 alarms a month', 'one alarm in 4 months')
+    """
+    if 0.95 < budget < 1.05:
+        return "one alarm a month"
+    return f"{number(budget)} alarms a month" if budget > 1 else f"one alarm in {number(1 / budget)} months"
+
+
 def model(
-    name: str, status: str, alerts: Sequence[Alert], learning: str | None, silence: str | None
+    name: str, status: str, alerts: Sequence[Alert], unjudged: Unjudged | None, silence: str | None
 ) -> tuple[str, str]:
     """A model's headline and the reason in one line."""
     urgent = firing(alerts)
@@ -242,18 +389,20 @@ def model(
         )
     if status == "no_data":
         return f"{name} sends no data", silence or "No data received"
-    if status == "learning":
-        return f"{name} is learning what is usual", learning or "Learning what is usual"
+    if unjudged is not None:
+        return f"{name} {unjudged.headline}", unjudged.reason
     return f"{name} answers as usual", ""
 
 
 def because(alerts: Sequence[Alert]) -> str:
-    """What else is firing: the second sentence under a headline."""
+    """What else is firing: the second sentence under a headline, without a full stop. Its column is in backticks."""
     urgent = firing(alerts)
     pages = [a for a in urgent if a.rule.severity == PAGE]
     causes = [a for a in urgent if a.rule.group == "causes"]
     said = urgent[0].condition.text if urgent else ""
-    first = next((a.condition.text for a in causes if a.condition.text != said), None)
-    if first is not None and pages:
-        return f"What changed: {first}"
-    return ""
+    first = next((a.condition for a in causes if a.condition.text != said), None)
+    if first is None or not pages:
+        return ""
+    name = first.column
+    marked = name and first.text.startswith(f"{name} ")
+    return f"What changed: {f'`{name}`{first.text[len(name) :]}' if marked else first.text}"

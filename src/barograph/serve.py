@@ -1,5 +1,6 @@
 """`barograph serve`: reads the services, keeps tiles, evaluates each minute of its clock, tells, and serves the console."""
 
+import hmac
 import json
 import logging
 import os
@@ -8,23 +9,29 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import httpx
 import uvicorn
 
 from barograph import naming
+from barograph.checks import Deployed
 from barograph.clock import Clock
-from barograph.config import Config
-from barograph.console.app import Health, create
+from barograph.config import Config, PrometheusConfig
+from barograph.console.app import PROOF_HEADER, create, proof
+from barograph.console.health import PATIENCE, Health
 from barograph.console.state import State
 from barograph.counters import Series, Snapshot, Vector
-from barograph.evaluate import Change, References, evaluate
+from barograph.evaluate import SETTLED, Change, References, evaluate
 from barograph.exposition import render
 from barograph.ledger import Counted, Ledger
 from barograph.notify import Notifier
+from barograph.outbox import Outbox
+from barograph.prometheus import Endpoint, PrometheusPoller, refuse_mixed
+from barograph.reference import Reference
+from barograph.sentences import duration
+from barograph.shares import reference_gauges
 from barograph.sources import Poller, StoredReferences, Target
 from barograph.tiles import Tiles
 
@@ -33,7 +40,11 @@ log = logging.getLogger("barograph")
 MEMORY = ":memory:"
 ADDRESS_SUFFIX = ".server.json"
 FIRST_READ = 15.0  # seconds of wall time that the first pass waits for targets
-ROLL_UP_EVERY = 3600  # seconds of the evaluator's clock
+MINUTE = 60
+FLEET_INTERVAL = 30.0  # seconds between two questions to Prometheus
+LATE = 180.0  # seconds behind the clock at which counts are waited for
+MISSED_PASSES = 5  # after which something is wrong, if that is not too soon:
+LEAST_PATIENCE = 60.0  # seconds of wall time
 
 
 class ServeError(RuntimeError):
@@ -51,18 +62,34 @@ class Address:
 
     url: str
     token: str
-    pid: int
 
     @classmethod
     def of(cls, store: str | Path) -> "Address | None":
-        """That of the server that has this store open, or None where none answers."""
+        """That of the server that has this store open, or None where none answers.
+
+        The file may be left over from one that crashed, and its port another program's by now: what answers must prove,
+        before it is shown the token, that it has the same one.
+        """
         try:
             content = json.loads(address_file(store).read_text())
-            found = cls(content["url"], content["token"], content["pid"])
-            httpx.get(f"{found.url}/-/healthy", timeout=2.0, trust_env=False).raise_for_status()
-        except (OSError, ValueError, KeyError, httpx.HTTPError):
+            found = cls(content["url"], content["token"])
+            challenge = secrets.token_hex(16)
+            answer = httpx.get(
+                f"{found.url}/-/healthy", params={"challenge": challenge}, timeout=2.0, trust_env=False
+            )
+            given = answer.headers.get(PROOF_HEADER, "")
+            expected = proof(found.token, challenge)
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            httpx.HTTPError,
+            httpx.InvalidURL,
+        ):
             return None
-        return found
+        return found if hmac.compare_digest(given.encode(), expected.encode()) else None
 
 
 class Server:
@@ -88,24 +115,45 @@ class Server:
         self.ledger = Ledger(self.tiles)
         files = StoredReferences(self.tiles)
         self.references = References(files, self.config)
-        interval = self.config.interval or min(15.0, 60.0 / self.clock.speed)
-        targets = [Target(t.url, t.secret()) for t in self.config.targets]
-        self.poller = Poller(self.tiles, targets, references=files, interval=interval, clock=self.clock)
-        self.health = Health()
-        self.notifier = Notifier(self.config.webhooks, self.url)
+        self._pause = max(0.2, min(5.0, MINUTE / self.clock.speed / 2))
+        patience = min(PATIENCE, max(LEAST_PATIENCE, MISSED_PASSES * MINUTE / self.clock.speed))
+        self.health = Health(patience, also=self._unread)
+        refuse_mixed(self.tiles, fleet=self.config.prometheus is not None)
+        self.poller = self._reader(files)
+        self.outbox = Outbox(self.tiles)
+        self.notifier = Notifier(self.config.webhooks, self.url, self.outbox)
         self._stop = threading.Event()
+        self._started = self.clock.now()
         self._evaluated = 0.0
         self._rolled = 0.0
         self.state = State(self.tiles, self.ledger, self.references, self.config, self.poller.statuses)
         app = create(
             self.state, self.clock.now, health=self.health, token=self.token, metrics=self.metrics,
-            poll_seconds=max(1.0, min(5.0, interval)),
+            poll_seconds=max(1.0, min(5.0, self.poller.interval)),
             hosts=_own_names(self.config.host),
         )  # fmt: skip
         settings = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
         )
         self._web = uvicorn.Server(settings)
+
+    def _reader(self, files: StoredReferences) -> Poller | PrometheusPoller:
+        config = self.config
+        if config.prometheus is None:
+            interval = config.interval or min(15.0, 60.0 / self.clock.speed)
+            targets = [Target(t.url, t.secret()) for t in config.targets]
+            return Poller(self.tiles, targets, references=files, interval=interval, clock=self.clock)
+        if config.targets:
+            raise ServeError(
+                "targets: Prometheus is given too, which is read in their place; leave one of them out"
+            )
+        if self.clock.speed != 1:
+            raise ServeError(f"--clock: {self.clock} is not as fast as Prometheus' own; leave the speed out")
+        return PrometheusPoller(
+            self.tiles, _endpoint(config.prometheus), files=config.references, references=files,
+            interval=config.interval or FLEET_INTERVAL, history=config.prometheus.history * 3600, clock=self.clock,
+            moved=self.health.moved,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Serve until a signal or `stop`; everything is stored and closed then."""
@@ -134,15 +182,36 @@ class Server:
         self._web.should_exit = True
 
     def evaluate(self) -> list[Change]:
-        """One pass now."""
-        started, now = time.perf_counter(), self.clock.now()
-        changes = evaluate(self.tiles, self.ledger, self.references, self.config, now)
-        if now - self._rolled >= ROLL_UP_EVERY:
+        """One pass now. What it finds is in the outbox, stored together with the finding, when it is told.
+
+        It judges up to where the counts are known, and nothing where none are yet.
+        """
+        now, judged, errors = self.poller.until(self.clock.now()), 0, list[Exception]()
+        if now is None:
+            return []
+
+        def done(_: str, error: Exception | None) -> None:
+            nonlocal judged
+            if error is None:
+                judged += 1
+                self.health.moved()
+            else:
+                errors.append(error)
+
+        hour = (now - SETTLED) // 3600
+        if hour != self._rolled:  # an hour is judged by its tile, which is much less to read than its minutes
             self.tiles.roll_up(now)
             self.tiles.expire(now)
-            self._rolled = now
-        self.health.last_success, self.health.seconds = now, time.perf_counter() - started
-        self.health.ready = True
+            self.ledger.expire(now)
+            self._rolled = hour
+        changes = evaluate(
+            self.tiles, self.ledger, self.references, self.config, now,
+            statuses=self.poller.statuses(), keep=self.notifier.put, done=done,
+        )  # fmt: skip
+        self.notifier.wake()
+        if errors and not judged:
+            raise errors[-1]
+        self.health.succeeded(now)
         return changes
 
     def metrics(self) -> bytes:
@@ -155,30 +224,43 @@ class Server:
             vector.sums[0] = value
             series[key] = vector
 
-        if self.health.last_success is not None:
-            gauge(naming.EVALUATOR_SUCCESS, {}, self.health.last_success)
+        if self.health.finished is not None:
+            gauge(naming.EVALUATOR_SUCCESS, {}, self.health.finished)
+        gauge(naming.MESSAGES_WAITING, {}, self.outbox.waiting())
         for alert in self.ledger.alerts():
             c = alert.condition
             names = {"model": c.model, "version": c.version, "column": c.column, "signal": c.signal}
             gauge(naming.ALERT_STATE, {**names, "alert": c.rule, "state": alert.state}, 1.0)
-        for model, versions in self.state.models().items():
+        for versions in self.state.models().values():
             for version in versions:
-                for labels, value, threshold in _last_signals(
-                    self, model, version.version, tuple(version.series)
-                ):
+                for labels, value, threshold in _last_signals(self, version):
                     gauge(naming.SIGNAL, labels, value)
                     gauge(naming.SIGNAL_THRESHOLD, labels, threshold)
+                for bins in version.series:
+                    known = self.references.of(version, bins)
+                    reference = None if known is None else self._shown(known.reference)
+                    for metric, labels, value in () if reference is None else reference_gauges(reference):
+                        gauge(metric, {**version.names, **labels}, value)
         return render(Snapshot(self.clock.now(), "", 1, series), {})
 
+    def _shown(self, reference: Reference) -> Reference:
+        """A reference as services count over it: what Prometheus' counts are judged by is made of one."""
+        if isinstance(self.poller, Poller):
+            return reference
+        made = self.poller.references.of_cells(reference.bins.id)
+        return reference if made is None else made.original
+
     def _loop(self) -> None:
-        pause = max(0.2, min(5.0, 60.0 / self.clock.speed / 2))
         self._wait_for_targets()
         while not self._stop.is_set():
-            minute = self.clock.now() // 60
-            if minute != self._evaluated:
-                self._evaluated = minute
+            now = self.clock.now()
+            known = self.poller.until(now)
+            if known is not None and known // MINUTE != self._evaluated:
+                self._evaluated = known // MINUTE
                 self._pass()
-            self._stop.wait(pause)
+            elif known is None or now - known > LATE:
+                self.health.moved()  # it waits, and would do no better if it were restarted
+            self._stop.wait(self._pause)
 
     def _wait_for_targets(self) -> None:
         """Each target is tried once before the first pass: what was counted while nobody read is no silence."""
@@ -189,11 +271,21 @@ class Server:
 
     def _pass(self) -> None:
         try:
-            changes = self.evaluate()
-        except Exception:
+            self.evaluate()
+        except Exception as error:
+            self.health.failed(error)
             log.exception("a pass of the evaluator failed; the next one catches up")
-            return
-        self.notifier.tell(changes)
+
+    def _unread(self) -> str | None:
+        """Whether anything reads the services: their being down is a finding, nobody's asking them is none."""
+        tried = [s.attempted for s in self.poller.statuses()]
+        if not tried:
+            return None
+        last = max((t for t in tried if t is not None), default=self._started)
+        silent = (self.clock.now() - last) / self.clock.speed
+        if silent <= max(self.health.patience, 5 * self.poller.longest_wait):
+            return None
+        return f"no service has been asked for {duration(silent)}; see the log of barograph serve, restart it"
 
     def _write_address(self) -> None:
         if self.config.store == MEMORY:
@@ -205,26 +297,31 @@ class Server:
             json.dump({"url": self.url, "token": self.token, "pid": os.getpid()}, file)
 
 
-def _last_signals(
-    server: Server, model: str, version: str, bins: Sequence[str]
-) -> list[tuple[dict[str, str], float, float]]:
+def _endpoint(config: PrometheusConfig) -> Endpoint:
+    given = {f.name: getattr(config, f.name) for f in fields(Endpoint) if hasattr(config, f.name)}
+    for key in ("token", "password"):
+        variable = getattr(config, f"{key}_variable")
+        given[key] = os.environ.get(variable) if variable else None
+        if variable and not given[key]:
+            raise ServeError(
+                f"prometheus: {key}_variable: {variable} is not set; set it, or leave the key out"
+            )
+    return Endpoint(**given)
+
+
+def _last_signals(server: Server, version: Deployed) -> list[tuple[dict[str, str], float, float]]:
     found = []
     now = server.clock.now()
-    for one in bins:
-        known = server.references.get(one, model)
+    for one in version.series:
+        known = server.references.of(version, one)
         if known is None:
             continue
         names = list(known.reference.bins.columns)
-        history = server.ledger.history(Counted(model, version, one), now - 86_400, now, len(names))
+        counted = Counted(version.model, version.version, one)
+        history = server.ledger.history(counted, now - 86_400, now, len(names))
         for letter, values in history.values.items():
             for i, name in enumerate(names):
-                labels = {
-                    "model": model,
-                    "version": version,
-                    "column": name,
-                    "signal": letter,
-                    "window": "1h",
-                }
+                labels = {**version.names, "column": name, "signal": letter, "window": "1h"}
                 value, threshold = values[-1, i], history.thresholds[letter][-1, i]
                 if value == value and threshold == threshold:
                     found.append((labels, float(value), float(threshold)))

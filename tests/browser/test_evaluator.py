@@ -25,19 +25,45 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def evaluator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A console over hours of recorded traffic, the last of which an upstream change has broken, on a free port."""
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    from barograph.console.app import Health, create
-    from world import World
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Hours of recorded traffic, the last of which an upstream change has broken; beside it two models of another kind."""
+    from barograph import Monitor
+    from barograph.increments import increments
+    from world import World, draw
 
     world = World(tmp_path_factory.mktemp("counters"))
-    for _ in range(6):
-        world.hour()
-    for _ in range(3):
-        world.hour(change=lambda f, s: ({**f, "amount": f["amount"] * 1000}, s * 0 + 0.9))
+    others = [
+        Monitor(name, reference=reference, directory=tmp_path_factory.mktemp("other"), clock=world.clock)
+        for name, reference in (("..", world.reference), ("bare", None))
+    ]
+    for hour in range(9):
+        before = [other.snapshot() for other in others]
+        for other in others:
+            features, score = draw(80)
+            other.record(features, score=score)
+        broken = hour >= 6
+        world.hour(
+            change=lambda f, s: ({**f, "amount": f["amount"] * 1000}, s * 0 + 0.9) if broken else (f, s)  # noqa: B023
+        )
+        for other, snapshot in zip(others, before, strict=True):
+            world.tiles.add(increments(snapshot, other.snapshot()))
+    yield world
+    for other in others:
+        other.close()
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def evaluator_url(world: Any) -> Iterator[str]:
+    """A console over them, on a free port."""
+    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    from barograph.console.app import create
+    from barograph.console.health import Health
+
+    health = Health()
+    health.succeeded(world.clock.time)
     app: Any = create(
-        world.state(), world.clock.now, health=Health(), token="secret", metrics=lambda: b"", poll_seconds=60
+        world.state(), world.clock.now, health=health, token="secret", metrics=lambda: b"", poll_seconds=60
     )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -49,7 +75,68 @@ def evaluator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(5)
-    world.close()
+
+
+@pytest.mark.parametrize("theme", checks.THEMES)
+@pytest.mark.parametrize("viewport", [checks.DESKTOP, checks.PHONE], ids=["desktop", "phone"])
+def test_every_real_page_fits_and_can_be_read(
+    browser: Browser, evaluator_url: str, theme: str, viewport: dict[str, int]
+) -> None:
+    urls = [evaluator_url + path for path in (*PAGES, "/models/risk?range=1h", "/models/~..", "/models/bare")]
+    checks.check_appearances(browser, urls, theme, viewport)
+
+
+def test_a_model_that_is_named_like_a_folder_is_opened_from_the_fleet_and_the_find_box(
+    browser: Browser, evaluator_url: str
+) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, evaluator_url)
+        page.get_by_role("link", name="..", exact=True).click()
+        page.wait_for_selector("main[aria-busy=false] .tabs")
+        expect(page.locator("h1")).to_contain_text("..")
+        assert page.url == f"{evaluator_url}/models/~.."
+        page.locator("table.causes a").first.click()
+        page.wait_for_selector(".feature-main")
+        page.reload()
+        page.wait_for_selector(".feature-main")
+        page.get_by_role("link", name="..", exact=True).click()
+        expect(page.locator("footer a", has_text="JSON")).to_have_attribute("href", "/api/models/~..")
+
+
+def test_a_model_without_a_reference_shows_the_lines_that_give_it_one(
+    browser: Browser, evaluator_url: str
+) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, f"{evaluator_url}/models/bare")
+        expect(page.locator("h1")).to_have_text("bare is watched without a reference")
+        expect(page.locator("pre")).to_contain_text("Reference.fit(")
+        expect(page.locator(".section-head .status.ok")).to_have_count(1)  # the service alone
+
+
+def test_a_document_that_holds_is_fresh_and_one_that_nobody_judges_is_not(
+    browser: Browser, evaluator_url: str, world: Any
+) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, evaluator_url)
+        with page.expect_response("**/api/fleet*") as answer:
+            page.evaluate("dispatchEvent(new Event('online'))")
+        assert answer.value.status == 304
+        expect(page.locator(".fresh")).to_have_text("Updated now")
+        now = world.clock.time
+        world.clock.time += 1800  # the clock goes on, and no pass ends
+        page.evaluate("dispatchEvent(new Event('online'))")
+        expect(page.locator(".fresh")).to_have_text("Last judged 09:00 UTC")
+        world.clock.time = now
+
+
+def test_what_is_past_its_limit_is_red_from_when_it_began(browser: Browser, evaluator_url: str) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, f"{evaluator_url}/models/risk?range=24h")
+        panel = page.locator("[data-panel=answers]")
+        expect(panel.locator("path.line")).to_have_count(2)
+        red = panel.locator("path.line").last
+        assert "crit-mark" in (red.get_attribute("stroke") or "") and red.get_attribute("clip-path")
+        expect(page.locator("[data-panel=traffic] path.line")).to_have_count(1)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -242,7 +242,7 @@ def test_labels_push_apart_and_stay_within_bounds(call: Callable[..., Any]) -> N
 
 
 def test_lines_break_at_nulls_and_lone_points_stay_visible(call: Callable[..., Any]) -> None:
-    assert call("charts/paths", "linePath", [0, 1, 2, 3], [5, None, 7, 8]) == "M0 5h.1M2 7L3 8"
+    assert call("charts/paths", "linePath", [0, 1, 2, 3], [5, None, 7, 8]) == "M-3 5h6M2 7L3 8"
     assert (
         call("charts/paths", "areaPath", [0, 1, 2, 3], [1, 1, None, 1], [2, 2, 2, 2]) == "M0 2L1 2L1 1L0 1Z"
     )

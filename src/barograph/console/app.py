@@ -15,19 +15,27 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from barograph.clock import Clock, iso, parse_time
 from barograph.console import pages
+from barograph.console.documents import Documents
+from barograph.console.health import Health
 from barograph.console.state import RANGES, Span, State
 from barograph.ledger import CHANGE, Event
+from barograph.links import named
+from barograph.mixin import runbooks
+from barograph.mixin.options import Options
+from barograph.naming import RULES
 
 log = logging.getLogger("barograph")
 
 MOST_BODY = 64 << 10
+CLOCK_HEADER = "x-barograph-clock"  # the evaluator's clock when an answer was sent
+PROOF_HEADER = "x-barograph-proof"
 AHEAD = 60.0  # seconds that the asker's clock may be ahead
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
@@ -41,15 +49,6 @@ HEADERS = (
 )
 
 Answer = Callable[[Request], Awaitable[Response]]
-
-
-class Health:
-    """How the evaluator does, for /-/ready and /metrics."""
-
-    def __init__(self) -> None:
-        self.ready = False
-        self.last_success: float | None = None
-        self.seconds = 0.0
 
 
 def create(
@@ -66,23 +65,38 @@ def create(
     names by which it may be asked for (any, if left out)."""
     speed = _speed(now)
 
+    def mark() -> tuple[object, ...]:
+        """Another value once any document could say something else."""
+        targets = tuple((s.url, s.up, s.error) for s in state.statuses())
+        return (now() // 60, state.revision(), health.passes, targets)
+
+    documents = Documents(mark)
+
     def document(make: Callable[[Request, Span], dict[str, Any]]) -> Answer:
-        async def answer(request: Request) -> Response:
-            span = _span(request, now())
-            try:
-                found = await asyncio.to_thread(make, request, span)
-            except KeyError as error:
-                raise HTTPException(
-                    404, f"{error.args[0]!r} is not known here; GET /api/fleet lists what is"
-                ) from None
+        def body(request: Request) -> bytes:
+            found = make(request, _span(request, now()))
             judged = health.last_success
             every = {
-                "incidents": await asyncio.to_thread(pages.pages_firing, state),
+                "incidents": pages.pages_firing(state),
                 "updated": None if judged is None else iso(int(judged)),
                 "speed": speed,
                 "poll_seconds": poll_seconds,
             }
-            return _json(request, {**every, **found})
+            return json.dumps({**every, **found}, separators=(",", ":")).encode()
+
+        async def answer(request: Request) -> Response:
+            key = f"{request.scope['path']}?{request.url.query}"
+            try:
+                found, tag = await asyncio.to_thread(documents.get, key, lambda: body(request))
+            except KeyError as error:
+                raise HTTPException(
+                    404, f"{error.args[0]!r} is not known here; GET /api/fleet lists what is"
+                ) from None
+            # The clock is no part of what is compared: a reader whose document still holds sees that it is fresh.
+            headers = {"etag": tag, "cache-control": "no-cache", CLOCK_HEADER: iso(int(now()))}
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers=headers)
+            return Response(found, media_type="application/json", headers=headers)
 
         return answer
 
@@ -101,18 +115,33 @@ def create(
                 422, f"model: {model!r} is not known here; leave it out for an event of all models"
             )
         await asyncio.to_thread(state.ledger.add_event, Event(now(), CHANGE, model, label))
+        documents.clear()
         return JSONResponse({"accepted": True}, status_code=202)
 
-    async def ready(_: Request) -> Response:
-        return Response("ready\n" if health.ready else "not yet\n", status_code=200 if health.ready else 503)
+    def _health(request: Request, fine: str, problem: str | None) -> Response:
+        challenge = request.query_params.get("challenge", "")
+        headers = {PROOF_HEADER: proof(token, challenge)} if challenge else {}
+        if problem is None:
+            return Response(f"{fine}\n", headers=headers)
+        return Response(f"not {fine}: {problem}\n", status_code=503, headers=headers)
 
-    async def healthy(_: Request) -> Response:
-        return Response("healthy\n")
+    async def ready(request: Request) -> Response:
+        first = None if health.last_success is not None else "the first pass has not ended yet"
+        return _health(request, "ready", health.complaint() or first)
+
+    async def healthy(request: Request) -> Response:
+        return _health(request, "healthy", health.complaint())
 
     async def own_metrics(_: Request) -> Response:
         return Response(
             await asyncio.to_thread(metrics), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
+
+    async def runbook(request: Request) -> Response:
+        alert, options = request.path_params["alert"], Options(console_url=str(request.base_url).rstrip("/"))
+        if alert not in RULES:
+            raise HTTPException(404, f"runbook: no alert is named {alert!r}; there are {', '.join(RULES)}")
+        return PlainTextResponse(runbooks.runbook(alert, options))
 
     static = Path(str(resources.files("barograph.console") / "static"))
 
@@ -133,6 +162,7 @@ def create(
         Route("/api/names", document(lambda _, s: pages.names(state, s))),
         Route("/api/events", event, methods=["POST"]),
         Route("/api/openapi.json", _openapi),
+        Route("/runbooks/{alert}", runbook),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/metrics", own_metrics),
@@ -194,7 +224,7 @@ class _Whole:
 def _name(request: Request, part: str) -> str:
     """A name in the path as it was given."""
     text: str = request.path_params[part]
-    return unquote(text) if request.scope.get("kept_whole") else text
+    return named(unquote(text) if request.scope.get("kept_whole") else text)
 
 
 def _speed(now: Callable[[], float]) -> float:
@@ -226,13 +256,9 @@ def _to(text: str, now: float) -> float:
     return moment
 
 
-def _json(request: Request, document: dict[str, Any]) -> Response:
-    body = json.dumps(document, separators=(",", ":")).encode()
-    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+def proof(token: str, challenge: str) -> str:
+    """What only a holder of the token can answer to a challenge, without showing the token."""
+    return hmac.new(token.encode(), f"barograph serve {challenge}".encode(), hashlib.sha256).hexdigest()
 
 
 def _authorise(request: Request, token: str) -> None:

@@ -11,11 +11,12 @@ from barograph.bins import CategoryBins, NumericBins
 from barograph.clock import iso
 from barograph.console.panels import line, panel
 from barograph.console.state import DAY, View, listed, plain
-from barograph.drift import MEASURES, SIGNALS, ColumnReference, moments, quantile
+from barograph.drift import MEASURES, SIGNALS, ColumnReference
 from barograph.ledger import Counted, History
-from barograph.naming import LEARNING, NO_DATA
+from barograph.naming import NO_DATA
 from barograph.output import response_quantiles
 from barograph.quality import faults
+from barograph.quantiles import moments, quantile
 
 CELLS_OF_MINI, CELLS_OF_CHART = 26, 72
 TOP_CATEGORIES = 14
@@ -39,7 +40,7 @@ class Column:
         self.began = min((a.since for a in self.alerts), default=None)
         past = self.began is None or self.began >= view.span.end
         self.start = float(view.span.start) if past or self.began is None else self.began
-        found = _totals(view, self.start)
+        found = view.counted(self.start)
         where = view.known.reference.bins.slice(name)
         self.counts, self.sums = found.counts[where], found.sums[where]
 
@@ -55,7 +56,7 @@ class Column:
             return status(self.alerts)
         if not self.counts.sum():
             return NO_DATA
-        return LEARNING if self.view.known is not None and self.view.known.calibration.learning else "ok"
+        return self.view.unjudged.status if self.view.unjudged else "ok"
 
     def what(self) -> str:
         """What happened to it, in a line."""
@@ -64,14 +65,7 @@ class Column:
             return text.removeprefix(f"{self.name} is ").removeprefix(f"{self.name} ")
         if not self.counts.sum():
             return "no values received"
-        return "no meaningful change"
-
-
-def _totals(view: View, start: float) -> Any:
-    cache = view.__dict__.setdefault("_totals", {})
-    if start not in cache:
-        cache[start] = view.tiles.window(view.columns, start, view.span.end)  # type: ignore[arg-type]
-    return cache[start]
+        return self.view.unjudged.column if self.view.unjudged else "no meaningful change"
 
 
 def rows(view: View, alerts: Sequence[Alert]) -> list[dict[str, Any]]:
@@ -266,6 +260,7 @@ def page(view: View, name: str, alerts: Sequence[Alert]) -> dict[str, Any]:
         "role": column.role,
         "kind": column.bins.kind,
         "unit": None,
+        "description": _description(column),
         "status": column.status,
         "headline": _headline(column),
         "lede": _lede(column),
@@ -284,26 +279,33 @@ def page(view: View, name: str, alerts: Sequence[Alert]) -> dict[str, Any]:
 def _headline(column: Column) -> str:
     if column.alerts:
         return firing(column.alerts)[0].condition.text
-    return {
-        NO_DATA: f"{column.name} received no values",
-        LEARNING: f"What is usual for {column.name} is still being learnt",
-    }.get(column.status, f"{column.name} is as usual")
+    if not column.counts.sum():
+        return f"{column.name} received no values"
+    unjudged = column.view.unjudged
+    return f"{column.name} {unjudged.column if unjudged else 'is as usual'}"
+
+
+def _description(column: Column) -> str:
+    """What kind of column it is, and how much it weighs in the model."""
+    view = column.view
+    kind = {"score": "The model's score", "prediction": "The model's answer"}.get(column.role)
+    if kind is not None:
+        return f"{kind}."
+    kind = "Numeric input" if isinstance(column.bins, NumericBins) else "Categorical input"
+    order = sorted(_weights(view).items(), key=lambda item: -item[1])
+    rank = next((i for i, (name, _) in enumerate(order) if name == column.name), None)
+    places = ("the heaviest", "the second heaviest", "the third heaviest")
+    if rank is not None:
+        place = places[rank] if rank < 3 else f"number {rank + 1} by weight"
+        kind += f", {place} of {len(order)}"
+    return f"{kind}."
 
 
 def _lede(column: Column) -> str:
-    view = column.view
-    assert view.known is not None
-    order = sorted(_weights(view).items(), key=lambda item: -item[1])
-    rank = next((i for i, (name, _) in enumerate(order) if name == column.name), None)
-    kind = {"score": "The model's score", "prediction": "The model's answer"}.get(column.role)
-    if kind is None:
-        kind = "Numeric input" if isinstance(column.bins, NumericBins) else "Categorical input"
-        places = ("the heaviest", "the second heaviest", "the third heaviest")
-        if rank is not None:
-            place = places[rank] if rank < 3 else f"number {rank + 1} by weight"
-            kind += f", {place} of {len(order)}"
-    total = view.known.reference.baseline.rows
-    return f"{kind}. Compared with {total:,} rows of reference."
+    """Since when, and what it is compared with."""
+    assert column.view.known is not None
+    rows = f"compared with {column.view.known.reference.baseline.rows:,} rows of reference."
+    return f"Since {column.since}, {rows}" if column.since else f"{rows[0].upper()}{rows[1:]}"
 
 
 def evidence(column: Column) -> list[dict[str, str]]:
@@ -460,16 +462,19 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
 
 
 def _line(column: Column, signal: str, threshold: float, owner: bool) -> str:
+    known = column.view.known
+    assert known is not None
     if not np.isfinite(threshold):
-        return " No limit yet: what is ordinary is still being learnt."
+        return f" No limit: {known.calibration.learning or 'too few rows'}."
     level = sentences.share(threshold) if SIGNALS[signal].unit == "share" else sentences.number(threshold)
     if owner:
         return f" The limit of {level} is set by the owner."
     if threshold > column.reference.ceilings[signal]:
         return " It cannot alarm by the hour: ordinary days of this model reach as far as anything could."
-    if signal == "O":
+    if signal == "O" or known.calibration.learning is not None:
         return f" Above {level} it is a fault."
-    return f" Ordinary days of this model cross {level} about once a month, over all its columns."
+    budget = sentences.often(known.calibration.budget)
+    return f" The limit is {level}: calibrated so that ordinary days raise about {budget}, over all columns of this model."
 
 
 def measures(column: Column) -> list[dict[str, Any]]:

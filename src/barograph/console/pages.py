@@ -10,13 +10,11 @@ from barograph.alert import FIRING, Alert, Incident, firing, group_status, statu
 from barograph.checks import Counters
 from barograph.clock import iso
 from barograph.console import columns, panels
-from barograph.console.state import HOUR, Span, State, View, begins, listed, plain, tidy
+from barograph.console.key import Key, key_of, latest, usual
+from barograph.console.state import HOUR, ROWS_OF_A_RATE, Span, State, View, begins, listed, plain, tidy
 from barograph.naming import ACT, LEARNING, NO_DATA, OK, PREDICTION, WATCH
-from barograph.output import positive_share, response_quantiles
-from barograph.traffic import duration_quantiles
 
 SPARK_POINTS = 96
-SILENT = 6 * HOUR  # without any prediction, before a model is said to send no data
 _ORDER = {ACT: 0, WATCH: 1, NO_DATA: 2, LEARNING: 3, OK: 4}
 
 
@@ -67,7 +65,12 @@ def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
     if first["status"] in (OK, LEARNING):
         total = sum(r["predictions"] for r in rows)
-        return f"{sentences.plural(len(rows), 'model')} answered {total:,} predictions as usual."
+        text = f"{sentences.plural(len(rows), 'model')} answered {sentences.plural(total, 'prediction')}"
+        partly = [r for r in rows if r["status"] == LEARNING]
+        if not partly:
+            return f"{text} as usual."
+        more = f", and {len(partly) - 1} more are judged in part" if len(partly) > 1 else ""
+        return f"{text}. {partly[0]['name']}: {_lowered(partly[0]['reason'])}{more}."
     healthy = (
         " Its service is healthy, so uptime checks do not notice."
         if first["service"]["status"] == OK and first["status"] == ACT
@@ -80,19 +83,10 @@ def _fleet_row(view: View) -> dict[str, Any]:
     alerts = _of(view)
     state, reason, since = _status(view, alerts)
     config = view.state.config.model(view.version.model)
-    end, start = view.span.end, view.span.start
-    seconds = min(HOUR, end - start)
-    seconds = seconds if view.counter(naming.PREDICTIONS, end - seconds, end) else end - start
+    end = view.span.end
+    seconds = HOUR if view.rate * HOUR >= ROWS_OF_A_RATE else end - view.span.start
     calls = view.counter(naming.PREDICTIONS, end - seconds, end)
-    failed = view.counter(naming.ERRORS, end - seconds, end)
-    durations = sum(
-        (
-            view.tiles.window(s, end - seconds, end).counts
-            for s in view.series(naming.DURATION, stage=naming.TOTAL)
-        ),
-        np.zeros(27),
-    )
-    p95 = float(duration_quantiles(np.asarray(durations), np.array([0.95]))[0])
+    idle = not calls and not view.counter(naming.ERRORS, end - seconds, end)
     column_rows = _columns_changed(view, alerts)
     return {
         "name": view.version.model,
@@ -105,13 +99,13 @@ def _fleet_row(view: View) -> dict[str, Any]:
         "predictions": view.rows,
         "service": {
             "rate": plain(calls / seconds, 3),
-            "p95": plain(p95, 3),
-            "errors": plain(failed / (calls + failed), 3) if calls + failed else None,
+            "p95": None if idle else plain(panels.durations_now(view)[1], 3),
+            "errors": None if idle else plain(panels.errors_now(view), 3),
             "status": group_status(alerts, "service"),
         },
-        "output": {**_key_output(view), "status": group_status(alerts, "output")},
+        "output": {**_key_output(view, idle), "status": _group(view, alerts, "output")},
         "outcomes": {"text": "No labels yet", "sub": "", "status": NO_DATA},
-        "causes": {**column_rows, "status": group_status(alerts, "causes")},
+        "causes": {**column_rows, "status": _group(view, alerts, "causes")},
         "spark": _spark(view, state),
     }
 
@@ -119,91 +113,87 @@ def _fleet_row(view: View) -> dict[str, Any]:
 def _status(view: View, alerts: Sequence[Alert]) -> tuple[str, str, str | None]:
     """State of a model, the reason in a line, and since when."""
     urgent = firing(alerts)
-    learning = None if view.known is None else view.known.calibration.learning
     silence = _silence(view)
     state = status(alerts)
     if state == OK and silence is not None:
         state = NO_DATA
-    elif state == OK and (learning is not None or view.known is None):
+    elif state == OK and view.unjudged is not None:
         state = LEARNING
-        learning = learning or "no reference yet: service and scores are watched, features are not"
-    _, reason = sentences.model(view.version.model, state, alerts, learning, silence)
+    _, reason = sentences.model(view.version.model, state, alerts, view.unjudged, silence)
     since = min((a.since for a in urgent if a.rule.severity == urgent[0].rule.severity), default=None)
     return state, reason, None if since is None else iso(since)
 
 
+def _group(view: View, alerts: Sequence[Alert], group: str) -> str:
+    """Status of output or causes: what nobody judges is not fine."""
+    state = group_status(alerts, group)
+    return state if state != OK or view.unjudged is None else view.unjudged.status
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _silence(view: View) -> str | None:
     """Why nothing is known: no prediction for hours, and what the targets say."""
-    if view.counter(naming.PREDICTIONS, view.span.now - SILENT, view.span.now + 60):
+    if not view.silent or view.unjudged is None:
         return None
     failing = [s for s in view.state.statuses() if s.up is False]
     why = f": {failing[0].error}" if failing else ""
-    return f"No predictions since {iso(view.version.last)}{why}"
+    return f"{view.unjudged.reason}{why}"
 
 
-def _columns_changed(view: View, alerts: Sequence[Alert]) -> dict[str, int]:
+def _columns_changed(view: View, alerts: Sequence[Alert]) -> dict[str, int | None]:
     if view.known is None:
-        return {"drifted": 0, "columns": 0}
+        return {"drifted": None, "columns": 0}
     features = [n for n, role in view.known.reference.bins.roles.items() if role == "feature"]
     changed = {a.condition.column for a in alerts if a.state == FIRING} & set(features)
-    return {"drifted": len(changed), "columns": len(features)}
+    judged = changed or view.unjudged is None
+    return {"drifted": len(changed) if judged else None, "columns": len(features)}
 
 
-def _key_output(view: View) -> dict[str, Any]:
+def _key_output(view: View, idle: bool) -> dict[str, Any]:
+    """What it answers now or, where it is idle, what it answered last."""
     empty_rows = view.counter(naming.EMPTY, view.span.start, view.span.end)
     empty = plain(empty_rows / view.rows, 3) if view.rows else None
-    share = (
-        panels.last_share(view) if view.known is not None and view.known.reference.task == "binary" else None
-    )
-    if share is not None:
-        label = view.known.reference.columns.get("label") if view.known is not None else None
-        return {
-            "text": f"{sentences.share(share)} {label or 'positive'}",
-            "value": plain(share, 3),
-            "empty": empty,
-        }
-    panel = panels.answers(view) or panels.scores(view)
-    value = None if panel is None else panel["value"]
-    text = "–" if value is None else f"{sentences.number(value)} median"
-    return {"text": text, "value": value, "empty": empty}
+    key = key_of(view)
+    value = None if key is None else latest(view, key)
+    text = "–" if key is None or value is None else f"{'last ' * idle}{key.text(value)}"
+    return {"text": text, "value": plain(value, 3), "empty": empty}
 
 
 def _spark(view: View, state: str) -> dict[str, Any]:
     step = max(60, (view.span.end - view.span.start) // SPARK_POINTS, view.tiles.finest(view.span.start))
     step = max(step, view.span.step(step, view.rate))
-    y, ends = _key_series(view, step)
-    low, high = panels.usual_positives(view)
-    usual = None if low is None or high is None else [plain(low, 3), plain(high, 3)]
+    key = key_of(view)
+    band = None if key is None else usual(view, key)
+    y, ends = _key_series(view, key, step)
     incidents = view.state.ledger.incidents(model=view.version.model, since=view.span.start)
+    calm = OK if view.unjudged is None or view.silent else LEARNING
     return {
         "t": [int(t) for t in ends],
         "y": listed(y, 4),
-        "usual": usual,
-        "ribbon": _ribbon(ends, step, incidents, y),
+        "usual": None if band is None else [plain(side, 3) for side in band],
+        "ribbon": _ribbon(ends, step, incidents, y, calm),
     }
 
 
-def _key_series(view: View, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The key output over time: share of positives, else median score or answer, else predictions."""
-    if view.known is not None:
-        reference = view.known.reference
-        name = next((n for n in (PREDICTION, naming.SCORE) if n in reference.bins.columns), None)
-        if name is not None:
-            ends, counts, sums = view.column_over_time(name, step)
-            bins = reference.bins.columns[name]
-            if reference.task == "binary" and name == PREDICTION and bins.kind == "numeric":
-                return positive_share(bins, counts, minimum=10), ends  # type: ignore[arg-type]
-            if bins.kind == "numeric":
-                return response_quantiles(bins, counts, sums, (0.5,), minimum=10)[:, 0], ends  # type: ignore[arg-type]
-    ends, rate = view.rate_over_time(step)
-    return rate, ends
+def _key_series(view: View, key: Key | None, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The key output over time; without one, predictions."""
+    if key is None:
+        ends, rate = view.rate_over_time(step)
+        return rate, ends
+    ends, counts, sums = view.column_over_time(key.column, step)
+    return key.of(counts, sums, 10), ends
 
 
-def _ribbon(ends: np.ndarray, step: int, incidents: Sequence[Incident], y: np.ndarray) -> list[str]:
+def _ribbon(
+    ends: np.ndarray, step: int, incidents: Sequence[Incident], y: np.ndarray, calm: str
+) -> list[str]:
     found = []
     for start, end, value in zip(begins(ends, step).tolist(), ends.tolist(), y.tolist(), strict=True):
         here = {i.severity for i in incidents if i.since < end and (i.until is None or i.until > start)}
-        found.append(ACT if "page" in here else WATCH if here else NO_DATA if np.isnan(value) else OK)
+        found.append(ACT if "page" in here else WATCH if here else NO_DATA if np.isnan(value) else calm)
     return found
 
 
@@ -212,8 +202,8 @@ def model(state: State, name: str, span: Span, version: str | None = None) -> di
     view = state.view(name, span, version)
     alerts = _of(view)
     status_, reason, since = _status(view, alerts)
-    learning = None if view.known is None else view.known.calibration.learning
-    headline, _ = sentences.model(name, status_, alerts, learning, reason)
+    headline, _ = sentences.model(name, status_, alerts, view.unjudged, reason)
+    unjudged = view.unjudged
     config = state.config.model(name)
     opened = next((i for i in state.ledger.incidents(model=name, since=9e18)), None)
     column_rows = columns.rows(view, alerts)
@@ -237,14 +227,18 @@ def model(state: State, name: str, span: Span, version: str | None = None) -> di
         "incident": None if opened is None else opened.id,
         "service": _section(alerts, "service", _drawn(view, panels.SERVICE), "Normal"),
         "output": {
-            **_section(alerts, "output", _drawn(view, panels.OUTPUT), "As usual"),
-            "checks": panels.checks(view),
+            **_section(
+                alerts, "output", _drawn(view, panels.OUTPUT), unjudged.output if unjudged else "As usual"
+            ),
+            "status": _group(view, alerts, "output"),
+            "checks": panels.checks(view, alerts),
         },
         "outcomes": {"status": NO_DATA, "summary": "No labels yet", "panels": []},
         "causes": {
-            "status": group_status(alerts, "causes"),
+            "status": _group(view, alerts, "causes"),
             "summary": _causes(column_rows, view),
             "columns": [row for row in column_rows if row["role"] == "feature"],
+            "state": _uncompared(view),
         },
     }
     return tidy(document)  # type: ignore[no-any-return]
@@ -264,30 +258,46 @@ def _section(alerts: Sequence[Alert], group: str, drawn: list[dict[str, Any]], c
             column = {"answers": PREDICTION, "scores": naming.SCORE}.get(panel["id"])
             mine = [a for a in urgent if a.condition.column == column]
         panel["status"] = status(mine)
+        panel["since"] = min((a.since for a in mine), default=None)  # from here on its line is past the limit
     summary = urgent[0].condition.text if urgent else calm
     return {"status": group_status(alerts, group), "summary": summary, "panels": drawn}
 
 
 def _model_lede(view: View, alerts: Sequence[Alert], state: str, reason: str) -> str:
     if state in (ACT, WATCH):
-        calm = "Traffic, latency and errors are normal." if group_status(alerts, "service") == OK else ""
+        limited = "latency_p95" in view.state.config.model(view.version.model).limits
+        timed = limited and np.isfinite(panels.durations_now(view)[1])
+        normal = "Traffic, latency and errors are normal" if timed else "Traffic and errors are normal"
+        calm = normal if group_status(alerts, "service") == OK else _silence(view)
         changed = sentences.because(alerts)
-        return " ".join(part for part in (calm, f"{changed}." if changed else "") if part)
-    if state == LEARNING:
-        return f"Out of range, unseen and missing values are judged already; the rest follows: {reason}."
+        return " ".join(f"{part}." for part in (calm, changed) if part)
     if state == NO_DATA:
-        return reason
+        return f"{reason}."
+    if view.unjudged is not None:
+        return view.unjudged.lede
     return "Nothing to do."
 
 
 def _causes(rows: Sequence[dict[str, Any]], view: View) -> str:
     features = [r for r in rows if r["role"] == "feature"]
-    if not features:
-        return "No reference yet, so features are not compared" if view.known is None else "No features"
     changed = sum(r["status"] in (ACT, WATCH) for r in features)
-    return (
-        f"{changed} of {len(features)} features changed" if changed else f"{len(features)} features as usual"
+    if changed:
+        return f"{changed} of {len(features)} features changed"
+    if view.unjudged is not None:
+        return view.unjudged.causes
+    return f"{len(features)} features as usual" if features else "No features"
+
+
+def _uncompared(view: View) -> dict[str, Any] | None:
+    """What stands where features would be compared."""
+    if view.known is not None or (view.bins is not None and view.version.references.get(view.bins)):
+        return None
+    text = "What was usual is in a reference, and this model has none. Fit one where it is evaluated, with timestamps:"
+    code = (
+        'reference = barograph.Reference.fit(frame, task="binary", score="p", time="t")\n'
+        f"monitor = barograph.Monitor({view.version.model!r}, version={view.version.version!r}, reference=reference)"
     )
+    return {"kind": "empty", "title": "Features are not compared", "text": text, "code": code}
 
 
 def _reference(view: View) -> dict[str, Any] | None:

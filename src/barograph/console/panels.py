@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from barograph import naming, sentences
+from barograph.alert import Alert, firing, status
 from barograph.bins import CategoryBins, NumericBins
-from barograph.calibrate import pool
+from barograph.console.key import key_of, latest, median, spread
+from barograph.console.key import usual as usual_range
 from barograph.console.state import HOUR, MINUTE, ROWS_A_POINT, View, begins, listed, plain
-from barograph.naming import PREDICTION, SCORE
-from barograph.output import class_shares, empty_share, positive_share, response_quantiles
+from barograph.naming import NO_DATA, OK, PREDICTION, SCORE
+from barograph.output import class_shares, empty_share, response_quantiles
 from barograph.traffic import duration_quantiles, shares, usual
 
 Panel = dict[str, Any]
@@ -41,10 +43,10 @@ def traffic(view: View) -> Panel:
     ends, rate = view.rate_over_time(step)
     unit, factor = per(view.rate)
     band = _usual_rate(view, begins(ends, step))
-    text = "usual for this hour not known yet"
+    text = "usual not known yet"
     if band is not None and np.isfinite(band[0][-1]):
-        low, high = (sentences.number(float(side[-1]) * factor) for side in band)
-        text = f"usual {low}–{high} at this hour"
+        low, high = (sentences.about(float(side[-1]) * factor) for side in band)
+        text = f"usual {low}–{high}"
     return panel(
         "traffic", "Traffic", f"requests/{unit}", ends, value=plain(rate_now(view) * factor, 3), text=text,
         series=[line("Requests", rate * factor)],
@@ -81,24 +83,36 @@ def latency(view: View) -> Panel:
     """How long a prediction takes."""
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
     ends, counts, _ = view.over_time(naming.DURATION, step, stage=naming.TOTAL)
-    found = (
-        duration_quantiles(counts, np.array([0.5, 0.95]))
-        if counts.shape[1] > 1
-        else np.full((len(ends), 2), np.nan)
-    )
-    whole = (
-        duration_quantiles(counts.sum(axis=0), np.array([0.5, 0.95]))
-        if counts.shape[1] > 1
-        else (np.nan, np.nan)
-    )
+    q = np.array([0.5, 0.95])
+    found = duration_quantiles(counts, q) if counts.shape[1] > 1 else np.full((len(ends), 2), np.nan)
+    middle, high = durations_now(view)
     limit = view.state.config.model(view.version.model).limits.get("latency_p95")
-    text = f"median {sentences.duration(whole[0])}" if np.isfinite(whole[0]) else "too few requests"
+    text = "no request was timed" if not counts.sum() else "too few requests"
+    if np.isfinite(middle):
+        text = f"median {sentences.duration(middle)}"
     if limit is not None:
-        text += f", act above {sentences.duration(limit)} (set by owner)"
+        text += f", act above {sentences.duration(limit)}"
     return panel(
-        "latency", "Latency p95", "seconds", ends, value=plain(whole[1]), text=text,
+        "latency", "Latency p95", "seconds", ends, value=plain(high), text=text,
         series=[line("p95", found[:, 1])], n=counts.sum(axis=1).tolist(), limits=_limits(limit),
     )  # fmt: skip
+
+
+def durations_now(view: View) -> tuple[float, float]:
+    """Median and p95 of the last predictions, seconds; NaN where few were timed."""
+    start, end = view.span.end - view.recent, view.span.end
+    counts = [
+        view.tiles.window(s, start, end).counts for s in view.series(naming.DURATION, stage=naming.TOTAL)
+    ]
+    found = duration_quantiles(np.sum(counts, axis=0), np.array([0.5, 0.95])) if counts else (np.nan, np.nan)
+    return float(found[0]), float(found[1])
+
+
+def errors_now(view: View) -> float | None:
+    """Share of the last predictions that failed."""
+    start, end = view.span.end - view.recent, view.span.end
+    answered, failed = (view.counter(m, start, end) for m in (naming.PREDICTIONS, naming.ERRORS))
+    return failed / (answered + failed) if answered + failed else None
 
 
 def errors(view: View) -> Panel:
@@ -108,15 +122,14 @@ def errors(view: View) -> Panel:
     _, rows, _ = view.over_time(naming.PREDICTIONS, step)
     calls = rows[:, 0] + failed[:, 0]
     limit = view.state.config.model(view.version.model).limits.get("errors", 0.05)
-    value = failed.sum() / calls.sum() if calls.sum() else None
     return panel(
-        "errors", "Errors", "share", ends, value=plain(value), text=f"act above {sentences.share(limit)}",
+        "errors", "Errors", "share", ends, value=plain(errors_now(view)), text=f"act above {sentences.share(limit)}",
         series=[line("Errors", shares(failed[:, 0], calls))], n=calls.tolist(), limits=_limits(limit),
     )  # fmt: skip
 
 
-def stages(view: View) -> Panel:
-    """Where the time goes: mean seconds by stage."""
+def stages(view: View) -> Panel | None:
+    """Where the time goes: mean seconds by stage, where any is timed."""
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
     names = sorted({s.label("stage") or "" for s in view.series(naming.DURATION)} - {naming.TOTAL})
     found = []
@@ -128,10 +141,11 @@ def stages(view: View) -> Panel:
             found.append(
                 (sums.sum() / n.sum(), stage, np.where(n > 0, sums[:, 0] / np.maximum(n, 1), np.nan))
             )
+    if not found:
+        return None
     found = sorted(found, reverse=True)[:MOST_CLASSES]
-    text = f"mean, slowest: {found[0][1]}" if found else "no stage timed"
     return panel(
-        "stages", "Time by stage", "seconds", ends, value=plain(found[0][0]) if found else None, text=text,
+        "stages", "Time by stage", "seconds", ends, value=plain(found[0][0]), text=f"mean, slowest: {found[0][1]}",
         series=[line(stage, y) for _, stage, y in found],
     )  # fmt: skip
 
@@ -141,70 +155,35 @@ def stages(view: View) -> Panel:
 
 def answers(view: View) -> Panel | None:
     """What the model answers: the share of positives, of the first classes, or the median of a number."""
-    if view.known is None or PREDICTION not in view.known.reference.bins.columns:
+    key = key_of(view)
+    if view.known is None or key is None or key.column != PREDICTION:
         return None
     bins = view.known.reference.bins.columns[PREDICTION]
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
     ends, counts, sums = view.column_over_time(PREDICTION, step)
-    n = counts.sum(axis=1)
+    n, now, band = counts.sum(axis=1).tolist(), latest(view, key), usual_range(view, key)
     if isinstance(bins, CategoryBins):
         classes = class_shares(bins, counts)
         lines = [line(label, y) for label, y in list(classes.items())[:MOST_CLASSES]]
-        return panel("answers", "Answers by class", "share", ends, series=lines, n=n.tolist())
-    if view.known.reference.task == "binary":
-        return _positives(view, bins, ends, counts)
-    quantiles = response_quantiles(bins, counts, sums, (0.05, 0.5, 0.95), minimum=5)
-    whole = response_quantiles(bins, counts.sum(axis=0), sums.sum(axis=0), (0.05, 0.5, 0.95), minimum=5)
+        text = f"of answers are {key.words}{spread(band, True)}"
+        return panel(
+            "answers", "Answers by class", "share", ends, value=plain(now), text=text, series=lines, n=n
+        )
+    if key.is_share:
+        return panel(
+            "answers", "Positive answers", "share", ends, value=plain(now), text=f"of answers{spread(band, True)}",
+            series=[line("Positive", key.of(counts, sums, 10))], usual=_band(band, len(ends)), n=n,
+        )  # fmt: skip
+    q = response_quantiles(bins, counts, sums, (0.05, 0.5, 0.95), minimum=5)
     return panel(
-        "answers", "Answers, spread", "", ends, value=plain(whole[1]), series=[line("median", quantiles[:, 1], "live")],
-        bands=[{"name": "p5–p95", "lo": listed(quantiles[:, 0]), "hi": listed(quantiles[:, 2])}], n=n.tolist(), zero=False,
+        "answers", "Answers, spread", "", ends, value=plain(now, 3), text=f"median{spread(band, False)}",
+        series=[line("median", q[:, 1], "live")], n=n, zero=False,
+        bands=[{"name": "p5–p95", "lo": listed(q[:, 0]), "hi": listed(q[:, 2])}],
     )  # fmt: skip
 
 
-def _positives(view: View, bins: NumericBins, ends: np.ndarray, counts: np.ndarray) -> Panel:
-    low, high = usual_positives(view)
-    share = positive_share(bins, counts, minimum=10)
-    now = last_share(view)
-    text = (
-        f"of answers, usual {_percent_range(low, high)}"
-        if low is not None and high is not None
-        else "of answers"
-    )
-    band = {"lo": [plain(low)] * len(ends), "hi": [plain(high)] * len(ends)} if low is not None else None
-    return panel(
-        "answers", "Positive answers", "share", ends, value=plain(now), text=text,
-        series=[line("Positive", share)], usual=band, n=counts.sum(axis=1).tolist(),
-    )  # fmt: skip
-
-
-def usual_positives(view: View) -> tuple[float | None, float | None]:
-    """Between which shares of positive answers nine in ten of the reference's windows lie."""
-    known = view.known
-    if known is None or known.reference.windows is None or PREDICTION not in known.reference.bins.columns:
-        return None, None
-    hours = known.reference.windows
-    pooled = pool(hours.starts, hours.rows)
-    counts = pooled.sum(hours.counts[:, known.reference.bins.slice(PREDICTION)])[pooled.enough]
-    bins = known.reference.bins.columns[PREDICTION]
-    if isinstance(bins, CategoryBins) or not len(counts):
-        return None, None
-    low, high = np.nanquantile(positive_share(bins, counts, minimum=1), [0.05, 0.95])
-    return float(low), float(high)
-
-
-def last_share(view: View, rows: int = 30) -> float | None:
-    """Share of positive answers in the last hours that hold some 30 of them."""
-    if view.known is None or PREDICTION not in view.known.reference.bins.columns or view.columns is None:
-        return None
-    bins = view.known.reference.bins.columns[PREDICTION]
-    if isinstance(bins, CategoryBins):
-        return None
-    where = view.known.reference.bins.slice(PREDICTION)
-    for hours in (1, 3, 6, 24):
-        counts = view.tiles.window(view.columns, view.span.end - hours * HOUR, view.span.end).counts[where]
-        if counts.sum() >= rows:
-            return float(positive_share(bins, counts, minimum=1))
-    return None
+def _band(usual: tuple[float, float] | None, steps: int) -> dict[str, Any] | None:
+    return None if usual is None else {"lo": [plain(usual[0])] * steps, "hi": [plain(usual[1])] * steps}
 
 
 def scores(view: View) -> Panel | None:
@@ -216,12 +195,10 @@ def scores(view: View) -> Panel | None:
     step = view.span.step(view.tiles.finest(view.span.start), view.rate)
     ends, counts, sums = view.column_over_time(SCORE, step)
     q = response_quantiles(bins, counts, sums, (0.05, 0.25, 0.5, 0.75, 0.95), minimum=10)
-    whole = response_quantiles(bins, counts.sum(axis=0), sums.sum(axis=0), (0.5,), minimum=10)
-    base, base_sums = view.known.reference.baseline.column(SCORE)
-    usual_median = float(response_quantiles(bins, base, base_sums, (0.5,))[0])
+    key = median(SCORE, bins)
     return panel(
-        "scores", "Score, spread", "", ends, value=plain(whole[0], 3),
-        text=f"median, usual {sentences.number(usual_median)}", series=[line("median", q[:, 2], "live")],
+        "scores", "Score, spread", "", ends, value=plain(latest(view, key), 3),
+        text=f"median{spread(usual_range(view, key), False)}", series=[line("median", q[:, 2], "live")],
         bands=[
             {"name": "p5–p95", "lo": listed(q[:, 0]), "hi": listed(q[:, 4])},
             {"name": "p25–p75", "lo": listed(q[:, 1]), "hi": listed(q[:, 3])},
@@ -230,24 +207,32 @@ def scores(view: View) -> Panel | None:
     )  # fmt: skip
 
 
-def checks(view: View) -> list[dict[str, Any]]:
-    """Shares that should be near nothing."""
+def checks(view: View, alerts: Sequence[Alert]) -> list[dict[str, Any]]:
+    """Shares that should be near nothing, each with the state of its alerts."""
     start, end = view.span.start, view.span.end
+    urgent = firing(alerts)
+
+    def raised(column: str, signal: str) -> str:
+        found = status([a for a in urgent if (a.condition.column, a.condition.signal) == (column, signal)])
+        return calm if found == OK else found
+
+    calm = NO_DATA if view.silent else OK
     empty = view.counter(naming.EMPTY, start, end)
-    found = [_check("Empty responses", empty, view.rows)]
+    state = status([a for a in urgent if a.condition.rule == naming.EMPTY_HIGH.name])
+    found = [_check("Empty responses", empty, view.rows, calm if state == OK else state)]
     known = view.known
     if known is not None and view.columns is not None:
-        counts = view.tiles.window(view.columns, start, end).counts
+        counts = view.counted(start).counts
         for name, title in ((SCORE, "Score"), (PREDICTION, "Answer")):
             if name in known.reference.bins.columns:
                 bins = known.reference.bins.columns[name]
                 column = counts[known.reference.bins.slice(name)]
                 out = int(column[bins.outside].sum() + column[bins.invalid])
-                found.append(_check(f"{title} out of range", out, int(column.sum())))
+                rows = int(column.sum())
+                found.append(_check(f"{title} out of range", out, rows, raised(name, "O")))
                 if name == PREDICTION and bins.unseen is not None:
-                    found.append(
-                        _check("Answer never seen before", int(column[bins.unseen]), int(column.sum()))
-                    )
+                    new = int(column[bins.unseen])
+                    found.append(_check("Answer never seen before", new, rows, raised(name, "U")))
     rules = {
         s.label("rule") or "": int(view.tiles.window(s, start, end).counts[0])
         for s in view.series(naming.OVERRIDDEN)
@@ -257,26 +242,23 @@ def checks(view: View) -> list[dict[str, Any]]:
             "Changed by post-processing",
             sum(rules.values()),
             view.rows,
+            calm,
             note=", ".join(sorted(rules)) or None,
         )
     )
     return found
 
 
-def _check(name: str, part: int, whole: int, note: str | None = None) -> dict[str, Any]:
+def _check(name: str, part: int, whole: int, state: str, note: str | None = None) -> dict[str, Any]:
     value = float(empty_share(np.array(part), np.array(whole)))
     return {
-        "name": name, "status": "no_data" if np.isnan(value) else "ok", "note": note,
+        "name": name, "status": NO_DATA if np.isnan(value) and state == OK else state, "note": note,
         "text": "too few rows" if np.isnan(value) else sentences.share(value),
     }  # fmt: skip
 
 
 def _limits(act: float | None) -> dict[str, Any] | None:
     return None if act is None else {"watch": None, "act": act, "worse": "high"}
-
-
-def _percent_range(low: float, high: float) -> str:
-    return f"{sentences.share(low).removesuffix(sentences.NBSP + '%')}–{sentences.share(high)}"
 
 
 SERVICE: tuple[Callable[[View], Panel | None], ...] = (traffic, latency, errors, stages)

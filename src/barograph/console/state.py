@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from barograph import naming
+from barograph import naming, sentences
 from barograph.checks import Counters, Deployed
 from barograph.clock import iso
 from barograph.config import Config
-from barograph.counters import Series
+from barograph.counters import Series, Vector
+from barograph.drift import MINIMUM_ROWS
 from barograph.evaluate import Known, References, by_model, current, deployed
-from barograph.ledger import Ledger
+from barograph.ledger import Counted, Ledger
 from barograph.naming import Metric
+from barograph.sentences import Unjudged
 from barograph.tiles import Tiles
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -24,6 +26,7 @@ STEPS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, D
 MOST_POINTS = 600
 ROWS_A_POINT = 30  # so that a share in a chart means something
 ROWS_OF_A_RATE = 5  # a count needs fewer
+SILENT = 6 * HOUR  # without any prediction, before a model is said to send no data
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,12 @@ class State:
         """Versions by model."""
         return by_model(deployed(self.tiles))
 
+    def revision(self) -> int:
+        """Another number once more has been counted."""
+        with self.tiles.lock:
+            self.tiles.catch_up()
+            return self.tiles.revision
+
     def view(self, name: str, span: Span, version: str | None = None) -> "View":
         """One model over a span; KeyError where there is none, or not this version."""
         versions = self.models()[name]
@@ -123,12 +132,55 @@ class View:
     @cached_property
     def known(self) -> Known | None:
         """Its reference, where there is one."""
-        return None if self.bins is None else self.state.references.get(self.bins, self.version.model)
+        return self.state.references.of(self.version, self.bins)
 
     @cached_property
     def columns(self) -> Series | None:
         """The series of its columns' counts."""
         return None if self.bins is None else self.version.series[self.bins]
+
+    @cached_property
+    def silent(self) -> bool:
+        """Whether there was no prediction for hours."""
+        return not self.counter(naming.PREDICTIONS, self.span.now - SILENT, self.span.now + MINUTE)
+
+    @cached_property
+    def recent(self) -> int:
+        """How many seconds before the end hold some 30 calls: what "now" means. The whole span, where nothing does."""
+        end = self.span.end
+        for seconds in (5 * MINUTE, HOUR, 6 * HOUR, DAY):
+            calls = sum(self.counter(m, end - seconds, end) for m in (naming.PREDICTIONS, naming.ERRORS))
+            if calls >= ROWS_A_POINT:
+                return seconds
+        return end - self.span.start
+
+    @cached_property
+    def unjudged(self) -> Unjudged | None:
+        """What of it is not judged, and why; None where all is."""
+        if self.silent:
+            last = self.last_answered()
+            return sentences.silent(None if last is None else iso(last))
+        if self.known is None or self.bins is None:
+            return sentences.no_reference(self.version.references.get(self.bins or "") is not None)
+        if self.known.calibration.learning is not None:
+            return sentences.faults_only(self.known.calibration.learning)
+        counted = Counted(self.version.model, self.version.version, self.bins)
+        return sentences.not_yet(MINIMUM_ROWS) if self.state.ledger.judged_until(counted) is None else None
+
+    def last_answered(self) -> int | None:
+        """The end of the last minute (or hour, or day, where no finer is kept) with predictions; epoch seconds."""
+        start, end = self.version.first // DAY * DAY, self.span.end + MINUTE
+        found = None
+        for step in (DAY, HOUR, MINUTE):
+            if step < self.tiles.finest(start):
+                break
+            windows = self.tiles.windows_many(self.series(naming.PREDICTIONS), start, end, step)
+            here = np.flatnonzero(sum(w.counts.sum(axis=1) for w in windows)) if windows else np.zeros(0)
+            if not len(here):
+                break
+            start = int(windows[0].starts[here[-1]])
+            found = end = min(start + step, end)
+        return found
 
     @cached_property
     def rows(self) -> int:
@@ -165,6 +217,17 @@ class View:
             sum(w.counts for w in found[1:]) + found[0].counts,
             sum(w.sums for w in found[1:]) + found[0].sums,
         )
+
+    @cached_property
+    def _counted(self) -> dict[float, Vector]:
+        return {}
+
+    def counted(self, start: float) -> Vector:
+        """Its columns from `start` to the end of the span, read once."""
+        assert self.columns is not None
+        if start not in self._counted:
+            self._counted[start] = self.tiles.window(self.columns, start, self.span.end)
+        return self._counted[start]
 
     def column_over_time(self, name: str, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ends of the steps (T,), counts (T, size) and sums (T, size) of one column."""

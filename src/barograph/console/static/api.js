@@ -42,7 +42,7 @@ export class Poller {
     const known = seen.get(path);
     this.etag = known?.etag ?? null;
     /** @type {View} */
-    this.view = { doc: known?.doc ?? null, at: known?.at ?? null, failure: null, retryAt: null };
+    this.view = { doc: known?.doc ?? null, at: known?.at ?? null, clock: known?.clock ?? null, failure: null, retryAt: null };
   }
 
   /** Asks now, whatever the schedule says. */
@@ -56,14 +56,14 @@ export class Poller {
         headers: this.etag ? { "If-None-Match": this.etag } : {},
         signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000),
       });
-      pause = Number(response.headers.get("X-Poll-Seconds")) || POLL_SECONDS;
+      const clock = response.headers.get("X-Barograph-Clock");
       if (response.ok) {
         const doc = await response.json();
         pause = doc.poll_seconds || pause;
-        this.accept(doc, response.headers.get("ETag"));
+        this.accept(doc, response.headers.get("ETag"), clock);
       } else if (response.status === 304) {
         pause = this.view.doc.poll_seconds || pause;
-        this.accept(this.view.doc, this.etag);
+        this.accept(this.view.doc, this.etag, clock);
       } else {
         pause = this.fail(await refusal(response));
       }
@@ -75,14 +75,15 @@ export class Poller {
     if (!this.stopped) this.timer = setTimeout(() => this.poll(), pause * 1000);
   }
 
-  accept(doc, etag) {
+  /** A document that holds: a new one, or the one at hand, which the server says is as it was. `clock` is the server's. */
+  accept(doc, etag, clock) {
     this.failures = 0;
     this.etag = etag;
     const at = Date.now();
     seen.delete(this.path);
-    seen.set(this.path, { doc, etag, at });
+    seen.set(this.path, { doc, etag, at, clock });
     if (seen.size > REMEMBERED) seen.delete(seen.keys().next().value ?? "");
-    this.show({ doc, at, failure: null, retryAt: null });
+    this.show({ doc, at, clock, failure: null, retryAt: null });
   }
 
   /** @param {Failure} failure @returns {number} seconds until the next attempt */
@@ -131,10 +132,10 @@ export function useDocument(path) {
   }, [poller]);
 
   const page = path?.split("?")[0] ?? "";
-  const view = poller?.view ?? { doc: null, at: null, failure: null, retryAt: null };
+  const view = poller?.view ?? { doc: null, at: null, clock: null, failure: null, retryAt: null };
   const previous = last.current?.page === page ? last.current.view : null;
   const pending = !view.doc && !!previous?.doc;
-  const shown = pending && previous ? { ...view, doc: previous.doc, at: previous.at } : view;
+  const shown = pending && previous ? { ...view, doc: previous.doc, at: previous.at, clock: previous.clock } : view;
   if (shown.doc) last.current = { page, view: shown };
   return { ...shown, pending, retry: () => poller?.poll() };
 }

@@ -24,13 +24,21 @@ export function parse(url) {
   return { page: "missing", path, query };
 }
 
+/** Browsers drop "." and ".." from a path, however they are spelt: a tilde goes before them, here and on the server. */
+const DOTS = /^~*\.{1,2}$/;
+
 function decoded(part) {
+  let name = part;
   try {
-    return decodeURIComponent(part);
+    name = decodeURIComponent(part);
   } catch {
-    return part;
+    // as it is
   }
+  return name.startsWith("~") && DOTS.test(name) ? name.slice(1) : name;
 }
+
+/** A name as one part of a path. */
+const segment = (name) => encodeURIComponent(DOTS.test(name) ? `~${name}` : name);
 
 /** The window that the URL asks for. @param {Route} route */
 export function rangeOf(route) {
@@ -48,8 +56,8 @@ function withQuery(path, changes) {
 
 /** The path of a model or of one of its columns, on the console and, after /api, in the API. */
 export function modelPath(model, column = "") {
-  const path = `/models/${encodeURIComponent(model)}`;
-  return column ? `${path}/columns/${encodeURIComponent(column)}` : path;
+  const path = `/models/${segment(model)}`;
+  return column ? `${path}/columns/${segment(column)}` : path;
 }
 
 /** Links to the pages; the reader's range and view go along. */

@@ -35,10 +35,10 @@ export function TopBar({ route, view, onFind, onHelp }) {
   </header>`;
 }
 
-/** How many incidents are firing, as the last document said. */
+/** How many incidents that page are firing, as the last document said. */
 function useFiring(doc) {
   const last = useRef(0);
-  if (Array.isArray(doc?.incidents)) last.current = doc.incidents.filter((incident) => incident.status === "firing").length;
+  if (Array.isArray(doc?.incidents)) last.current = doc.incidents.filter((incident) => incident.status === "firing" && incident.severity === "page").length;
   else if (typeof doc?.incidents === "number") last.current = doc.incidents;
   return last.current;
 }
@@ -51,9 +51,10 @@ function Freshness({ view }) {
   useSeconds();
   if (!view.at) return null;
   const age = Math.max(0, (Date.now() - view.at) / 1000);
-  const { now, updated, speed = 1 } = view.doc;
-  const behind = updated && seconds(now) - seconds(updated) > Math.max(LATE_SECONDS, 30 * speed);
-  const text = behind ? `Last judged ${moment(seconds(updated), seconds(now))} UTC` : age < 3 ? "Updated now" : `Updated ${duration(age)} ago`;
+  const { updated, speed = 1 } = view.doc;
+  const now = seconds(view.clock ?? view.doc.now); // a document that did not change is older than the clock
+  const behind = updated && now - seconds(updated) > Math.max(LATE_SECONDS, 30 * speed);
+  const text = behind ? `Last judged ${moment(seconds(updated), now)} UTC` : age < 3 ? "Updated now" : `Updated ${duration(age)} ago`;
   return html`<span class="fresh"><i class="dot ${view.failure || behind ? "lost" : ""}"></i>${text}</span>`;
 }
 

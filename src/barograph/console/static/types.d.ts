@@ -10,7 +10,7 @@ type Value = number | null;
 
 /** What every document holds. */
 interface Page {
-  /** The processes' clock: simulated in the demo. */
+  /** The processes' clock when the document was made: simulated in the demo. The header X-Barograph-Clock has the latest. */
   now: string;
   /** When the evaluator last judged. */
   updated?: string;
@@ -20,7 +20,7 @@ interface Page {
   poll_seconds?: number;
   /** Event seconds per second of wall time; 1 if absent. */
   speed?: number;
-  /** How many incidents are firing, all models together. */
+  /** How many incidents that page are firing, all models together. */
   incidents?: number | Incident[];
   /** Said above the content. */
   state?: State | null;
@@ -153,6 +153,8 @@ interface Panel {
   note: string | null;
   /** A constant band behind the data. */
   reference?: { lo: number; mid: number; hi: number } | null;
+  /** When its alert began, epoch seconds: without limits, its line is past them from here on. */
+  since?: Value;
   /** Said instead of the value. */
   state?: State | null;
 }
@@ -309,6 +311,8 @@ interface View {
   doc: any;
   /** When it was last confirmed, wall clock in epoch milliseconds. */
   at: Value;
+  /** The server's clock then: the document itself is older, if nothing in it has changed. */
+  clock: string | null;
   failure: Failure | null;
   /** When the next attempt follows a failure, epoch milliseconds. */
   retryAt: Value;

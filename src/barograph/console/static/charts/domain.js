@@ -85,6 +85,7 @@ export function axisKind(panel) {
 export function valueScale(panel, range, marks, limits, factor) {
   const values = [...drawnValues(panel), ...limits].map((value) => value * factor);
   const kind = axisKind(panel);
+  const reference = known(panel.reference ? Object.values(panel.reference) : []).map((value) => value * factor);
   if (kind === "log") {
     const positive = values.filter((value) => value > 0);
     const low = positive.length ? Math.min(...positive) : 1;
@@ -93,7 +94,7 @@ export function valueScale(panel, range, marks, limits, factor) {
   }
   let low = values.length ? Math.min(...values) : 0;
   let high = values.length ? Math.max(...values) : 1;
-  if (kind === "symlog") return symlogScale([low * (low > 0 ? 0.5 : 2), high * (high < 0 ? 0.5 : 2)], range, kneeOf(values));
+  if (kind === "symlog") return symlogScale([low * (low > 0 ? 0.5 : 2), high * (high < 0 ? 0.5 : 2)], range, kneeOf(reference.length ? reference : values));
 
   const pad = (high - low) * 0.08 || Math.abs(high) * 0.1 || 1;
   const whole = panel.unit === "share" ? 100 : panel.unit === "" ? 1 : Infinity;

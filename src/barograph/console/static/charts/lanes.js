@@ -85,10 +85,12 @@ function placeBar(event, page, x, right, withModel) {
 
 function Bar({ event, from, to, text, place }, y) {
   const at = { before: from - 7, behind: to + 7, within: from + 8 }[place];
-  return html`<rect class="incident-bar ${event.status ?? ""}" x=${round(from)} y=${y - 5} width=${round(to - from)} height="10" rx="3" opacity=${event.until ? 0.55 : 1}>
+  const half = place === "within" ? 9 : 5; // a name that stands on its bar needs the height of a line
+  const kind = place === "within" ? `on-bar ${event.until ? "over" : event.status ?? ""}` : "halo strong name";
+  return html`<rect class="incident-bar ${event.status ?? ""}" x=${round(from)} y=${y - half} width=${round(to - from)} height=${2 * half} rx="3" opacity=${event.until ? 0.55 : 1}>
       <title>${event.model ? `${event.model}: ` : ""}${event.label}</title>
     </rect>
-    ${place && label(at, y + 4, text, { kind: "halo strong name", anchor: place === "before" ? "end" : "start" })}`;
+    ${place && label(at, y + 4, text, { kind, anchor: place === "before" ? "end" : "start" })}`;
 }
 
 /** Points with the names that fit between them; ticks without a name make way for names. @param {TimelineEvent[]} events */

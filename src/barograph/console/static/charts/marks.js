@@ -1,9 +1,10 @@
 /** What a chart over time draws and leaves alone: limits, usual band, gaps, axes, lines, events, names. */
 
-import { seconds, timeSpan } from "../format.js";
+import { clock, seconds, timeSpan } from "../format.js";
 import { html } from "../html.js";
 import { axisLabel, label, pushApart, textWidth } from "./layout.js";
 import { areaPath, linePath, round } from "./paths.js";
+import { isRaised, tone } from "../status.js";
 import { seriesColour, shown } from "./readings.js";
 
 /** Room above and below the plot, in pixels. */
@@ -90,14 +91,19 @@ function Axes({ layout }) {
     <path class="base-line" d="M${left} ${bottom + 0.5}H${right}" />`;
 }
 
-/** Bands and lines; a line alone turns red only where it is past the limit. */
+/** Bands and lines; a line alone turns red only where it is past the limit: over it or, without one, since its alert began. */
 function Lines({ layout, id }) {
-  const { panel, xs, y, limits, width, height } = layout;
+  const { panel, xs, x, y, limits, width, height } = layout;
+  const alone = panel.series.length === 1 && !panel.bands?.length;
   const past = panel.series.length === 1 ? limits : [];
+  const since = alone && !panel.limits && panel.since != null && isRaised(panel.status) ? round(x(panel.since)) : null;
   return html`${(panel.bands ?? []).map((band) => html`<path class="band" d=${areaPath(xs, band.lo.map(y), band.hi.map(y))} />`)}
     ${panel.series.map((series) => {
       const line = { class: `line ${series.role}`, d: linePath(xs, series.y.map(y)), "stroke-width": height > 120 ? 2 : 1.75 };
       return html`<path ...${line} stroke=${seriesColour(panel, series)} />
+        ${since !== null &&
+        html`<clipPath id="${id}s"><rect x=${since} width=${round(Math.max(0, width - since))} height=${height} /></clipPath>
+          <path ...${line} stroke="var(--${tone(panel.status)}-mark)" clip-path="url(#${id}s)" />`}
         ${past.map(({ value, tone, worse }, index) => {
           const high = worse === "high";
           return html`<clipPath id="${id}k${index}"><rect y=${high ? 0 : round(y(value))} width=${width} height=${round(Math.max(0, high ? y(value) : height - y(value)))} /></clipPath>
@@ -122,7 +128,8 @@ function Events({ layout, named }) {
     const incident = event.kind === "incident";
     const line = html`<path class="event ${event.kind}" d="M${px} ${event.kind === "label" ? bottom - 7 : TOP}V${bottom}" />`;
     if (!names.includes(event)) return line;
-    const size = textWidth(event.label) * 1.08;
+    const text = incident ? `incident, ${clock(seconds(event.t))}` : event.label; // the page says what it is
+    const size = textWidth(text) * 1.08;
     const roomRight = px + size + 8 < right;
     const toLeft = px - size - 8 > left && (!roomRight || (!incident && px > (left + right) / 2));
     if (!toLeft && !roomRight) return line;
@@ -130,7 +137,7 @@ function Events({ layout, named }) {
     const row = taken.filter((other) => other.from < from + size + 6 && other.to > from - 6).length;
     taken.push({ from, to: from + size });
     const at = incident ? bottom - 8 - row * 13 : TOP + 9 + row * 13;
-    return html`${line}${label(toLeft ? px - 5 : px + 5, at, event.label, { anchor: toLeft ? "end" : "start", kind: "halo strong", fill: incident ? "var(--crit)" : "var(--event)" })}`;
+    return html`${line}${label(toLeft ? px - 5 : px + 5, at, text, { anchor: toLeft ? "end" : "start", kind: "halo strong", fill: incident ? "var(--crit)" : "var(--event)" })}`;
   });
 }
 

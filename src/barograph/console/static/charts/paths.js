@@ -3,6 +3,9 @@
 /** One decimal is a tenth of a pixel. @param {number} value */
 export const round = (value) => Math.round(value * 10) / 10;
 
+/** Half the length of a sample that stands alone, in pixels. */
+const LONE = 3;
+
 /**
  * @param {number[]} xs pixels @param {Value[]} ys pixels or null
  */
@@ -15,8 +18,8 @@ export function linePath(xs, ys) {
       return;
     }
     path += `${drawing ? "L" : "M"}${round(xs[index])} ${round(y)}`;
-    // A sample alone between two gaps would be invisible as a line of no length.
-    if (!drawing && ys[index + 1] == null) path += "h.1";
+    // A sample alone between two gaps would be invisible as a line of no length: it becomes a short dash.
+    if (!drawing && ys[index + 1] == null) path = `${path.slice(0, path.lastIndexOf("M"))}M${round(xs[index] - LONE)} ${round(y)}h${2 * LONE}`;
     drawing = true;
   });
   return path;

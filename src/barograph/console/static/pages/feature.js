@@ -20,8 +20,8 @@ export function FeaturePage({ doc, route }) {
   const version = route.query.get("version");
   const columns = new Map(doc.columns.map((column) => [column.name, link.feature(doc.model, column.name, version)]));
   const models = new Map([[doc.model, link.model(doc.model, version)]]);
-  // After a change of unit both levels must be seen: the values themselves choose the axis.
-  const values = useMemo(() => doc.values && { ...doc.values, scale: doc.values.scale === "log" ? "log" : "auto" }, [doc.values]);
+  // After a change of unit both levels must be seen: where the server asks for no scale, the values themselves choose it.
+  const values = useMemo(() => doc.values && { ...doc.values, scale: doc.values.scale === "linear" ? "auto" : doc.values.scale }, [doc.values]);
   return html`<${ChartContext.Provider} value=${page}>
     <nav class="crumb" aria-label="Breadcrumb">
       <a href=${link.fleet()}>Fleet</a> / <a href=${models.get(doc.model)}>${doc.model}</a> / <span aria-current="page">Features</span>

@@ -76,17 +76,31 @@ function IncidentRow({ incident, now, wanted }) {
       <p class="sub">${firing ? "open for" : "lasted"} ${duration((until ?? now) - since)}</p>
     </div>
     <ul class="alerts">
-      ${incident.alerts.map((alert) => html`<${AlertRow} alert=${alert} now=${now} models=${models} columns=${columns} />`)}
+      ${told(incident.alerts).map((alert) => html`<${AlertRow} alert=${alert} now=${now} models=${models} columns=${columns} />`)}
     </ul>
   </article>`;
+}
+
+/** Two signals of a column may say the same: it is said once, since the earlier. @param {Alert[]} alerts */
+function told(alerts) {
+  const found = new Map();
+  for (const alert of alerts) {
+    const key = `${alert.column}\n${alert.text}`;
+    const first = found.get(key);
+    if (!first) found.set(key, alert);
+    else if (alert.since < first.since) found.set(key, { ...first, since: alert.since });
+  }
+  return [...found.values()];
 }
 
 function AlertRow({ alert, now, models, columns }) {
   const since = moment(seconds(alert.since) ?? now, now);
   const over = alert.value != null && alert.threshold ? `${quantity(alert.value)} against a limit of ${quantity(alert.threshold)}` : "";
+  const begins = alert.column && alert.text.startsWith(`${alert.column} `);
+  const text = begins ? `\`${alert.column}\`${alert.text.slice(alert.column.length)}` : alert.text || alert.name;
   return html`<li>
-    ${alert.column && !alert.text.includes(alert.column) && html`<a class="mono" href=${columns.get(alert.column)}>${alert.column}</a>`}
-    <span><${Sentence} text=${alert.text || alert.name} models=${models} columns=${columns} /></span>
+    ${alert.column && !begins && html`<a class="mono" href=${columns.get(alert.column)}>${alert.column}</a>`}
+    <span><${Sentence} text=${text} models=${models} columns=${columns} /></span>
     <span class="note" title=${over}>since ${since}</span>
   </li>`;
 }

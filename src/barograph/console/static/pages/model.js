@@ -6,7 +6,7 @@ import { MiniOverlay } from "../charts/mini.js";
 import { PanelCard } from "../charts/panel.js";
 import { NOTHING, capital, figure, moment, number, plain, plural, seconds, times, unbroken, versionName } from "../format.js";
 import { html, useMemo } from "../html.js";
-import { link, setQuery } from "../router.js";
+import { link, modelPath, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
 import { NO_LABELS, StateMessage } from "../states.js";
 import { Glyph, StatusWord, alarm, isRaised, raised, word } from "../status.js";
@@ -178,7 +178,7 @@ function Foot({ doc }) {
     ${doc.owner && html`<span>Owner: ${doc.owner}</span>`}
     ${reference && html`<span>Reference: ${unbroken(reference.text)}</span>`}
     ${doc.runbook && html`<a href=${doc.runbook} target="_blank" rel="noreferrer">Runbook</a>`}
-    <a href="/api/models/${encodeURIComponent(doc.name)}" target="_blank">JSON</a>
+    <a href="/api${modelPath(doc.name)}" target="_blank">JSON</a>
     <span class="push wide-only">Hover any chart: all charts show the same moment. <kbd>←</kbd> <kbd>→</kbd> step</span>
   </footer>`;
 }
