@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from barograph.bins import Bins, NumericBins
-from barograph.drift import MINIMUM_ROWS, quantile
+from barograph.drift import MINIMUM_ROWS
+from barograph.quantiles import quantile
 from barograph.traffic import shares
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -1,0 +1,376 @@
+"""Alerts for Prometheus: each rule of `naming.RULES` as an expression. Nobody else says what is bad, `alert` and `naming` do.
+
+A ratio over series that are absent is absent, not 0: silence is therefore looked for in what was expected, and every share
+has a least number of calls. A gauge is wrapped in an `..._over_time`, so that a scrape that failed resets no alert.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from barograph import alert, naming, promql
+from barograph.checks import EMPTY_POINTS, ENOUGH_ROWS
+from barograph.drift import SIGNALS
+from barograph.grafana.parts import FEATURES, MAIN, MODEL, SYSTEM
+from barograph.mixin.options import Options
+from barograph.mixin.text import to_yaml
+from barograph.naming import Metric, Rule
+from barograph.promql import HOUR, latest, matcher, selector, span
+from barograph.traffic import SILENCE
+
+FILE = "alerts.yaml"
+HEADER = """\
+Written by `barograph mixin`, and the same for every model. `keep_firing_for` asks for Prometheus 2.42 or later.
+Check it: promtool check rules --lint=all --lint-fatal alerts.yaml
+"""
+WATCHDOG = "Watchdog"
+SEVERITIES = {alert.PAGE: "critical", alert.TICKET: "warning"}
+HELD = "5m"  # how long a gauge that was last seen counts as there
+SEEN = "1d"  # how long what was seen is remembered
+STALE = 300  # seconds after which the evaluator, which makes a pass a minute, is late
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """How Prometheus finds an alert, and what it says. Templates see the labels of the expression's result, and its value."""
+
+    expression: Callable[[Options], str]
+    summary: str
+    description: str
+    dashboard: str = MAIN
+    judged: bool = False  # by the evaluator, which has waited already
+
+
+def files(options: Options) -> dict[str, str]:
+    """The file of alerts."""
+    return {FILE: to_yaml({"groups": groups(options)}, header=HEADER)}
+
+
+def groups(options: Options) -> list[dict[str, Any]]:
+    """Groups of alerts as Prometheus reads them."""
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for name, found in ALERTS.items():
+        rule = naming.RULES[name]
+        grouped.setdefault(rule.group, []).append(_alert(rule, found, options))
+    listed = [{"name": f"barograph-{group}-alerts", "rules": rules} for group, rules in grouped.items()]
+    return [*listed, {"name": "barograph-watchdog", "rules": [_watchdog(options)]}]
+
+
+def _alert(rule: Rule, found: Alert, options: Options) -> dict[str, Any]:
+    """`for` and `keep_firing_for` (Prometheus 2.42 and later) where the rule waits."""
+    waits = {"for": rule.pending, "keep_firing_for": 0 if found.judged else rule.keep_firing}
+    return {
+        "alert": rule.name,
+        "expr": found.expression(options),
+        **{key: span(seconds) for key, seconds in waits.items() if seconds},
+        "labels": {"severity": SEVERITIES[rule.severity], "group": rule.group},
+        "annotations": {
+            "summary": found.summary,
+            "description": found.description,
+            "runbook_url": options.runbook(rule.name),
+            "dashboard_url": dashboard_url(found.dashboard, options),
+        },
+    }
+
+
+def _watchdog(options: Options) -> dict[str, Any]:
+    summary = "This alert always fires: where it stops arriving, alerts do not arrive."
+    description = "Prometheus evaluates its rules and reaches Alertmanager. Have something outside notice when this one stops."
+    return {
+        "alert": WATCHDOG,
+        "expr": "vector(1)",
+        "labels": {"severity": "none", "group": "service"},
+        "annotations": {
+            "summary": summary,
+            "description": description,
+            "runbook_url": options.runbook(WATCHDOG),
+            "dashboard_url": f"{options.grafana_url}/d/{SYSTEM}",
+        },
+    }
+
+
+def dashboard_url(uid: str, options: Options) -> str:
+    """A dashboard at the model, version and column of the alert."""
+    variables = [f"var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in _VARIABLES[uid]]
+    return f"{options.grafana_url}/d/{uid}{'?' if variables else ''}{'&'.join(variables)}"
+
+
+_VARIABLES = {
+    MAIN: ("model",),
+    SYSTEM: (),
+    MODEL: ("model", "version"),
+    FEATURES: ("model", "version", "column"),
+}
+
+
+# Expressions.
+
+
+def burning(ratio: Callable[[int], str], bad: Callable[[int], str], every: Callable[[int], str]) -> Any:
+    """Burn rates over several windows: the share is over the limit in the long window, and still is in the short one."""
+
+    def of(budget: float) -> str:
+        parts = []
+        for burn in alert.BURNS:
+            limit = f"{burn.limit(budget):.6g}"
+            parts.append(
+                f"{ratio(burn.long)} > {limit}\n"
+                f"and {ratio(burn.short)} > {limit}\n"
+                f"and {every(burn.long)} >= {alert.ENOUGH_CALLS}\n"
+                f"and {bad(burn.long)} >= {alert.ENOUGH_BAD}"
+            )
+        return "\nor\n".join(parts)
+
+    return of
+
+
+_errors = burning(promql.error_ratio_name, promql.failed_name, promql.calls_name)
+_slow = burning(promql.slow_ratio_name, promql.slow_name, promql.timed_name)
+
+
+def silent(metric: Metric) -> str:
+    """None came, at 0 or absent, in the shortest window in which enough were expected; the value is how many were.
+
+    Quiet where nothing is known of earlier weeks, and where the rules were not evaluated when the window began: then
+    Prometheus was down, and counted nothing.
+    """
+    by = ", ".join(promql.events_level(metric))
+    parts = []
+    for window in promql.SILENCE_WINDOWS:
+        share = f" * {window} / {HOUR}" if window != HOUR else ""
+        began = f"present_over_time({promql.RULES_ALIVE}[2m] offset {span(window - 120)})"
+        parts.append(
+            f"{promql.expected_name(metric)}{share} >= {SILENCE}\n"
+            f"unless on ({by}) {promql.events_name(metric, window)} > 0\n"
+            f"and on () {began}"
+        )
+    return "\nor\n".join(parts)
+
+
+def _empty(_: Options) -> str:
+    usual = f"({latest(promql.EMPTY_USUAL)} or 0 * {promql.EMPTY_RATIO})"
+    return f"{promql.EMPTY_RATIO} > {usual} + {EMPTY_POINTS}\nand {promql.ROWS_1H} >= {ENOUGH_ROWS}"
+
+
+def judged(rule: Rule) -> Callable[[Options], str]:
+    """What the evaluator says of a rule, by column and signal; of two evaluators either one."""
+    state = selector(naming.ALERT_STATE, matcher("alert", rule.name), matcher("state", alert.FIRING))
+    expression = f"max without (alert, state, instance, pod) (max_over_time({state}[{HELD}])) > 0"
+    return lambda _: expression
+
+
+def _dependency(_: Options) -> str:
+    """PromQL compares no two labels: each is written into a third one, and what is then the same is left out."""
+    labels = "model, version, package, running, trained"
+    seen = f"max by ({labels}) (max_over_time({naming.DEPENDENCY_INFO.name}[{HELD}]))"
+    parts = [f'label_replace({seen}, "same", "$1", "{label}", "(.*)")' for label in ("running", "trained")]
+    return f"max by ({labels}) (\n{parts[0]}\nunless\n{parts[1]}\n)"
+
+
+def _references(_: Options) -> str:
+    return f"count by (model, version) (max_over_time({promql.REFERENCES}[{SEEN}])) > 1"
+
+
+def _artifacts(_: Options) -> str:
+    """Processes that tell nothing of their artifact are left out: they say neither that it differs nor that it is the same."""
+    parts = []
+    for label in ("digest", "config"):
+        held = f"max_over_time({selector(naming.MODEL_INFO, matcher(label, '', '!='))}[{HELD}])"
+        parts.append(f"count by (model, version) (count by (model, version, {label}) ({held})) > 1")
+    return "\nor\n".join(parts)
+
+
+def _dropped(_: Options) -> str:
+    """Rows that carry another time are counted by the join, and are not lost."""
+    lost = promql.increase(naming.DROPPED_ROWS, "10m", matcher("reason", "time", "!="))
+    return f"{lost} > 0"
+
+
+def _unshared(_: Options) -> str:
+    return f"max by (job, instance) (min_over_time({naming.WORKERS_UNSHARED.name}[{HELD}])) > 0"
+
+
+def _down(options: Options) -> str:
+    """`up` is there after a scrape that failed, too; where no target is left, it is absent."""
+    up = selector("up", matcher("job", options.job, "=~"))
+    return f"{up} == 0\nor\nabsent({up})"
+
+
+def _stale(_: Options) -> str:
+    """The value is the seconds since any evaluator finished a pass; 1 where none was seen for a day."""
+    passed = f"{naming.EVALUATOR_SUCCESS.name}[{SEEN}]"
+    return f"time() - max(max_over_time({passed})) > {STALE}\nor\nabsent_over_time({passed})"
+
+
+# Texts. Prometheus' templates are Go's; a label that is not there is empty.
+
+
+_WHO = "{{ $labels.model }} {{ $labels.version }}"
+_NAMES = "".join(
+    f'{{{{ if eq $labels.signal "{s.name}" }}}}{s.title.lower()}{{{{ end }}}}' for s in SIGNALS.values()
+)
+
+
+def _number(metric: Metric) -> str:
+    """The last value of a gauge of the evaluator, of the alert's column and signal; `unknown` where there is none."""
+    labels = ("model", "version", "column", "signal")
+    asked = selector(metric, *(f"{label}=%q" for label in labels))
+    values = " ".join(f"$labels.{label}" for label in labels)
+    found = f"printf `{asked}` {values} | query"
+    return (
+        f"{{{{ with {found} }}}}{{{{ . | first | value | printf `%.3g` }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+    )
+
+
+_JUDGED = (
+    f"{{{{ $labels.column }}}}: signal {{{{ $labels.signal }}}} ({_NAMES}) is at {_number(naming.SIGNAL)},"
+    f" its line at {_number(naming.SIGNAL_THRESHOLD)}. Judged by the evaluator."
+)
+
+
+def _silence(what: str, remedy: str) -> str:
+    return f"{{{{ $value | printf `%.0f` }}}} {what} were expected by the same hours of earlier weeks, and none came. {remedy}"
+
+
+ALERTS: dict[str, Alert] = {
+    rule.name: found
+    for rule, found in (
+        (
+            naming.NO_TRAFFIC,
+            Alert(
+                lambda _: silent(naming.PREDICTIONS),
+                "Model {{ $labels.model }} gets no requests.",
+                _silence("predictions", "The service is down, unreachable, or nobody asks it."),
+            ),
+        ),
+        (
+            naming.ERRORS_HIGH,
+            Alert(
+                lambda options: _errors(1 - options.error_objective),
+                f"Predictions of {_WHO} fail.",
+                "{{ $value | humanizePercentage }} of the calls failed, and still do: the error budget of a month is used up"
+                " many times too fast.",
+            ),
+        ),
+        (
+            naming.SLOW,
+            Alert(
+                lambda options: _slow(1 - options.latency_objective),
+                f"Predictions of {_WHO} are slow.",
+                "{{ $value | humanizePercentage }} of the calls took longer than the objective, and still do.",
+            ),
+        ),
+        (
+            naming.EMPTY_HIGH,
+            Alert(
+                _empty,
+                f"Too many answers of {_WHO} are empty.",
+                "{{ $value | humanizePercentage }} of the last hour's answers held nothing; the line is 5 points above usual.",
+                MODEL,
+            ),
+        ),
+        (
+            naming.OUTPUT_SHIFTED,
+            Alert(
+                judged(naming.OUTPUT_SHIFTED),
+                f"What {_WHO} answers is out of the ordinary.",
+                _JUDGED,
+                MODEL,
+                judged=True,
+            ),
+        ),
+        (
+            naming.INPUT_BROKEN,
+            Alert(
+                judged(naming.INPUT_BROKEN),
+                f"Feature {{{{ $labels.column }}}} of {_WHO} is grossly wrong.",
+                _JUDGED,
+                FEATURES,
+                judged=True,
+            ),
+        ),
+        (
+            naming.FEATURE_SHIFTED,
+            Alert(
+                judged(naming.FEATURE_SHIFTED),
+                f"Feature {{{{ $labels.column }}}} of {_WHO} is out of the ordinary.",
+                _JUDGED,
+                FEATURES,
+                judged=True,
+            ),
+        ),
+        (
+            naming.DEPENDENCY_DIFFERS,
+            Alert(
+                _dependency,
+                f"{_WHO} runs with another {{{{ $labels.package }}}} than it was made with.",
+                "{{ $labels.package }} {{ $labels.running }} runs; the model was made with {{ $labels.trained }}.",
+                MODEL,
+            ),
+        ),
+        (
+            naming.ROWS_DROPPED,
+            Alert(
+                _dropped,
+                f"The monitor of {_WHO} drops rows.",
+                "About {{ $value | printf `%.0f` }} rows of the last 10 minutes were not counted.",
+                SYSTEM,
+            ),
+        ),
+        (
+            naming.BUSINESS_STOPPED,
+            Alert(
+                lambda _: silent(naming.BUSINESS),
+                "There is no {{ $labels.event }} any more with {{ $labels.model }}.",
+                _silence("events", "The model may answer and be useless: look at its output first."),
+            ),
+        ),
+        (
+            naming.REFERENCE_CHANGED,
+            Alert(
+                _references,
+                f"{_WHO} has run with more than one reference.",
+                "{{ $value }} references in a day under one version: signals before and after are not compared with the same.",
+                MODEL,
+            ),
+        ),
+        (
+            naming.ARTIFACT_DIFFERS,
+            Alert(
+                _artifacts,
+                f"Processes of {_WHO} do not run the same.",
+                "{{ $value }} different artifacts or configurations answer under one version.",
+                MODEL,
+            ),
+        ),
+        (
+            naming.TARGET_DOWN,
+            Alert(
+                _down,
+                "{{ if $labels.instance }}{{ $labels.instance }} cannot be read.{{ else }}No serving process is read.{{ end }}",
+                "{{ if $labels.instance }}Prometheus gets no answer from its /metrics (job {{ $labels.job }})."
+                "{{ else }}Prometheus has no target of the jobs that the mixin was written for.{{ end }}",
+                SYSTEM,
+            ),
+        ),
+        (
+            naming.WORKERS_APART,
+            Alert(
+                _unshared,
+                "Workers of {{ $labels.instance }} do not share their counters.",
+                "{{ $value }} workers count for themselves: a scrape sees one of them, and totals are too low.",
+                SYSTEM,
+            ),
+        ),
+        (
+            naming.EVALUATOR_STALE,
+            Alert(
+                _stale,
+                "The evaluator does not judge.",
+                "{{ if gt $value 1.0 }}It last finished a pass {{ $value | humanizeDuration }} ago."
+                "{{ else }}No evaluator was seen for a day.{{ end }} Drift and outcomes are not looked at.",
+                SYSTEM,
+            ),
+        ),
+    )
+}
