@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from barograph import Monitor, Reference, evaluate, naming
+from barograph import Monitor, Reference, alert, checks, evaluate, naming
 from barograph.config import Config, ModelConfig
 from barograph.console import pages
+from barograph.counters import Series
 from barograph.evaluate import deployed
 from barograph.ledger import CHANGE, DEPLOYMENT, Counted, Event, Ledger
+from barograph.mixin import alerts as mixin_alerts
+from barograph.mixin.options import Options
 from barograph.profile import Profile
+from barograph.sources import Status
 from world import DAY, START, World, draw
 
 
@@ -280,8 +284,6 @@ def test_a_failing_canary_pages_beside_a_healthy_version(world, tmp_path):
 
 
 def test_two_workers_with_different_packages_are_one_alert_that_does_not_flap(world):
-    from barograph.counters import Series
-
     labels = {"model": "risk", "version": "1", "package": "zz", "trained": "1.0"}
     for running in ("1.0", "1.1"):
         series = Series.of(naming.DEPENDENCY_INFO, {**labels, "running": running})
@@ -365,7 +367,9 @@ def test_a_reference_that_was_replaced_by_one_of_the_same_bins_judges_no_more(wo
     world.monitor = Monitor("risk", version="1", reference=other, **options)
     for _ in range(5):
         world.hour(change=exchange)
-    assert world.firing() == set()
+    assert world.firing() == {(naming.REFERENCE_CHANGED.name, "")}, (
+        "one version, and another reference than before"
+    )
     (version,) = deployed(world.tiles)
     assert version.references == {other.bins.id: other.id}
     for _ in range(3):
@@ -569,3 +573,260 @@ def test_a_deployment_is_one_event(world):
     again.add_event(Event(float(START), DEPLOYMENT, "risk", "risk 1"))
     kinds = [e.kind for e in world.ledger.events(0, 9e12)]
     assert kinds == [DEPLOYMENT]
+
+
+# One definition of alerts, for this evaluator and for Prometheus.
+
+ELSEWHERE = {naming.EVALUATOR_STALE: "/-/healthy answers 503: an evaluator that stands still cannot say so"}
+OF_COLUMNS = {naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED}
+MINUTES = {
+    checks.silence: {naming.NO_TRAFFIC},
+    checks.business: {naming.BUSINESS_STOPPED},
+    checks.errors: {naming.ERRORS_HIGH},
+    checks.latency: {naming.SLOW},
+    checks.empty: {naming.EMPTY_HIGH},
+    checks.dependencies: {naming.DEPENDENCY_DIFFERS},
+    checks.dropped: {naming.ROWS_DROPPED},
+    checks.references: {naming.REFERENCE_CHANGED},
+    checks.artifacts: {naming.ARTIFACT_DIFFERS},
+    checks.targets: {naming.TARGET_DOWN, naming.WORKERS_APART},
+}
+
+
+def test_every_rule_is_looked_at_here_and_by_prometheus():
+    assert {*checks.CHECKS, *checks.OF_MODEL, checks.targets} == set(MINUTES)
+    here = OF_COLUMNS.union(*MINUTES.values())
+    assert here.isdisjoint(ELSEWHERE) and here | set(ELSEWHERE) == set(naming.RULES.values())
+    options = Options()
+    assert all(mixin_alerts.ALERTS[name].expression(options) for name in naming.RULES)
+
+
+def test_each_check_speaks_of_its_own_rules(world):
+    series = Series.of(
+        naming.DEPENDENCY_INFO,
+        {"model": "risk", "version": "1", "package": "zz", "running": "1", "trained": "2"},
+    )
+    world.monitor._counters.vector(series).sums[0] = 1
+    send(world, world.monitor, 60)
+    world.monitor.business("order", 20)
+    world.tick(120)
+    world.tick(60)
+    (version,) = deployed(world.tiles)
+    look = checks.Look(
+        world.tiles, checks.Counters(world.tiles, world.clock.time), version, version.first, {}
+    )
+    for check, rules in MINUTES.items():
+        if check is not checks.targets:
+            assert {c.rule for c in check(look)} == {rule.name for rule in rules}, check.__name__
+    found = checks.targets("risk", [Status("http://a", True, models=("risk",))], {}, look.end)
+    assert {c.rule for c in found} == {rule.name for rule in MINUTES[checks.targets]}
+
+
+def minutes(world, n, calls=60, failed=0, slow=0, looks=True):
+    """Minutes of timed calls, each looked at."""
+    total = Series.of(naming.DURATION, {"model": "risk", "version": "1", "stage": naming.TOTAL})
+    for _ in range(n):
+        for i in range(calls):
+            world.monitor.observe(total, 0.8 if i < slow else 0.02)
+        for _ in range(failed):
+            world.monitor.error("Timeout")
+        world.tick(60)
+        if looks:
+            world.evaluate()
+
+
+@pytest.mark.parametrize(("rule", "fault"), [(naming.ERRORS_HIGH, "failed"), (naming.SLOW, "slow")])
+def test_a_budget_that_burns_fast_pages_and_ends(world, rule, fault):
+    minutes(world, 30)
+    assert world.firing() == set()
+    minutes(world, 20, **{fault: 40})
+    (found,) = [a for a in world.ledger.alerts() if a.state == "firing"]
+    assert found.rule is rule and "in the last hour" in found.condition.text
+    assert found.condition.value > found.condition.threshold
+    minutes(world, 45)
+    assert world.firing() == set(), "the longer windows see it for half an hour more"
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault", "share"), [(naming.ERRORS_HIGH, "failed", 1), (naming.SLOW, "slow", 8)]
+)
+def test_a_budget_that_burns_slowly_pages_by_the_longer_windows(world, rule, fault, share):
+    """Six times the budget for six hours, which no single hour shows: 1 of 101 calls fails, or 8 of 100 are slow."""
+    minutes(world, 60, calls=100, looks=False)
+    minutes(world, 285, calls=100, looks=False, **{fault: share})
+    minutes(world, 15, calls=100, **{fault: share})
+    (found,) = [a for a in world.ledger.alerts() if a.state == "firing"]
+    assert found.rule is rule and "in the last 6 hours" in found.condition.text
+
+
+@pytest.mark.parametrize(("calls", "failed"), [(4, 4), (15, 4), (3_000, 15)])
+def test_few_failures_or_a_share_within_the_budget_raise_nothing(world, calls, failed):
+    minutes(world, 2, calls=1)
+    minutes(world, 1, calls=calls, failed=failed)
+    minutes(world, 4, calls=0)
+    assert world.firing() == set()
+
+
+def test_a_blip_that_is_over_does_not_page(world):
+    minutes(world, 30)
+    minutes(world, 1, failed=40)
+    assert {a.state for a in world.ledger.alerts()} == {"pending"}
+    minutes(world, 1, calls=6_000)
+    assert world.firing() == set() and world.ledger.incidents() == []
+
+
+def test_an_owners_limits_replace_the_burn_rates(tmp_path):
+    config = Config(models={"risk": ModelConfig(limits={"errors": 0.5, "latency_p95": 1.0})})
+    world = World(tmp_path, config)
+    minutes(world, 10, failed=20, slow=40)
+    assert world.firing() == set()
+    minutes(world, 6, failed=200)
+    assert world.firing() == {(naming.ERRORS_HIGH.name, "")}
+    world.close()
+
+
+def test_what_is_fast_enough_is_one_number_here_and_in_the_mixin():
+    options = Options()
+    assert (options.error_objective, options.latency_objective, options.latency_seconds) == (
+        alert.ERROR_OBJECTIVE,
+        alert.LATENCY_OBJECTIVE,
+        alert.LATENCY_SECONDS,
+    )
+
+
+def test_a_business_event_that_stops_pages_while_predictions_come(world):
+    for _ in range(7 * 24 + 10):
+        send(world, world.monitor, 40)
+        world.monitor.business("order", 30)
+        world.monitor.business("refund", 2)
+        world.tick(3600)
+    world.evaluate()
+    assert world.firing() == set()
+    send(world, world.monitor, 40)
+    world.tick(3600)
+    world.evaluate()
+    (found,) = [a for a in world.ledger.alerts() if a.state == "firing"]
+    assert (found.rule, found.condition.column) == (naming.BUSINESS_STOPPED, "order")
+    assert found.condition.text == "order rate fell to 0: about 30 were expected in the last 60 minutes"
+    send(world, world.monitor, 40)
+    world.monitor.business("order", 3)
+    world.tick(400)
+    world.evaluate()
+    assert world.firing() == set()
+
+
+def test_a_business_event_of_the_first_week_is_not_expected(world):
+    for _ in range(30):
+        send(world, world.monitor, 40)
+        world.monitor.business("order", 30)
+        world.tick(3600)
+    for _ in range(3):
+        send(world, world.monitor, 40)
+        world.tick(3600)
+        world.evaluate()
+        assert world.firing() == set()
+
+
+def info(world, **labels):
+    """A process of version 1 that says so of itself, until it is let go."""
+    named = {
+        "model": "risk",
+        "version": "1",
+        "task": "",
+        "bins": "",
+        "framework": "",
+        "reference": "",
+        "digest": "",
+        "config": "",
+    }
+    series = Series.of(naming.MODEL_INFO, {**named, **labels})
+    world.monitor._counters.vector(series).sums[0] = 1
+
+
+def quarters(world, n):
+    for _ in range(n):
+        for _ in range(3):
+            send(world, world.monitor, 5)
+            world.tick(300)
+            world.evaluate()
+
+
+@pytest.mark.parametrize(
+    ("rule", "label", "said"),
+    [
+        (naming.REFERENCE_CHANGED, "reference", "2 references at once"),
+        (naming.ARTIFACT_DIFFERS, "digest", "2 artifacts"),
+        (naming.ARTIFACT_DIFFERS, "config", "2 configurations"),
+    ],
+)
+def test_one_version_that_is_two_things_is_a_ticket_after_half_an_hour(world, rule, label, said):
+    value = world.reference.id if label == "reference" else "a" * 16
+    info(world, **{label: value})
+    quarters(world, 3)
+    assert world.firing() == set()
+    info(world, **{label: "b" * 16})
+    quarters(world, 1)
+    assert world.firing() == set()
+    quarters(world, 2)
+    (found,) = [a for a in world.ledger.alerts() if a.state == "firing"]
+    assert found.rule is rule and said in found.condition.text
+
+
+def test_a_roll_out_of_a_version_with_its_own_reference_raises_nothing(world, tmp_path):
+    other = swapped(world.reference)
+    world.files[other.id] = other.to_json()
+    with second_version(world, tmp_path, other) as second:
+        for _ in range(12):
+            features, score = exchange(*draw(10))
+            second.record(features, score=score)
+            second.flush()
+            quarters(world, 1)
+        assert {d.version for d in deployed(world.tiles)} == {"1", "2"}
+    assert world.firing() == set() and not world.ledger.alerts()
+
+
+def judge(world, *statuses):
+    send(world, world.monitor, 5)
+    world.tick(60)
+    return evaluate.evaluate(
+        world.tiles, world.ledger, world.references, world.config, world.clock.time, statuses=statuses
+    )
+
+
+def test_a_target_that_cannot_be_read_is_a_ticket_of_its_models(world):
+    up = Status("http://a", True, models=("risk",), succeeded=world.clock.time)
+    other = Status("http://b", False, failures=9, models=("other",), succeeded=world.clock.time)
+    down = replace(up, up=False, failures=3)
+    judge(world, up, other)
+    for _ in range(3):
+        judge(world, down, other)
+    assert world.firing() == set()
+    for _ in range(2):
+        judge(world, down, other)
+    assert world.firing() == {(naming.TARGET_DOWN.name, "http://a")}
+    judge(world, Status("http://a"), other)
+    judge(world, Status("http://a", False, failures=3), other)
+    assert world.firing() == {(naming.TARGET_DOWN.name, "http://a")}, (
+        "an evaluator that was restarted remembers it"
+    )
+    judge(world, replace(up, succeeded=world.clock.time), other)
+    assert world.firing() == set()
+
+
+def test_one_slow_answer_is_no_target_that_is_down(world):
+    began = world.clock.time
+    for _ in range(8):
+        judge(world, Status("http://a", False, failures=2, models=("risk",), succeeded=began))
+    assert world.firing() == set()
+
+
+def test_workers_that_count_for_themselves_are_a_ticket_after_five_minutes(world):
+    apart = Status("http://a", True, models=("risk",), unshared=3, succeeded=world.clock.time)
+    for _ in range(3):
+        judge(world, apart)
+    assert world.firing() == set()
+    for _ in range(3):
+        judge(world, apart)
+    assert world.firing() == {(naming.WORKERS_APART.name, "http://a")}
+    judge(world, replace(apart, unshared=0))
+    assert world.firing() == set()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from barograph.bins import CategoryBins, NumericBins, numeric_bins, score_bins
-from barograph.output import class_shares, empty_share, overridden_shares, positive_share, response_quantiles
 from barograph.lookup import add
+from barograph.output import class_shares, empty_share, overridden_shares, positive_share, response_quantiles
 
 
 def counted(bins, values):

@@ -3,18 +3,11 @@
 import contextlib
 import json
 import os
-import re
-import ssl
 import subprocess
 import sys
-import threading
 import time
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -23,7 +16,6 @@ import pytest
 from barograph import Reference, naming
 from barograph.counters import Series, Snapshot
 from barograph.prometheus import CoarseReference, Endpoint, PrometheusPoller
-from barograph.sources import Status
 from barograph.tiles import Tiles
 from test_prometheus import free_port, program, wait_for
 
@@ -310,156 +302,3 @@ def test_the_background_reads_and_ends_promptly(folder, tmp_path):
         began = time.monotonic()
         reader.stop()
         assert time.monotonic() - began < 5
-
-
-# Answers that are none, from a server of our own.
-
-EMPTY = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
-MATRIX = b'{"status": "success", "data": {"resultType": "matrix", "result": []}}'
-
-
-class Answers(BaseHTTPRequestHandler):
-    """Answers as the test says; keeps what was asked."""
-
-    status, body, pause, headed = 200, b"", 0.0, ()
-    widest = 10**9  # seconds that may be asked for
-    asked: ClassVar[list[tuple[str, dict[str, str]]]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append((self.path, dict(self.headers)))
-        time.sleep(self.pause)
-        span = re.search(r"%5B(\d+)s%5D&", self.path)
-        body, status = self.body or (MATRIX if span else EMPTY), self.status
-        if span is not None and int(span[1]) > self.widest:
-            body, status = ERROR % b"execution", 422
-        self.send_response(status)
-        for name, value in self.headed:
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def answers(certificate: Path | None = None, **options: object) -> Iterator[tuple[str, type[Answers]]]:
-    handler = type("Once", (Answers,), {**options, "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}", handler
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def status_of(endpoint: Endpoint) -> Status:
-    with Tiles() as tiles:
-        reader = PrometheusPoller(tiles, endpoint, history=60)
-        reader.poll()
-        assert reader.until(time.time()) is None
-        return reader.statuses()[0]
-
-
-ERROR = b'{"status": "error", "errorType": "%s", "error": "too many samples"}'
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"status": 401}, "refused who asks (401); give token_file"),
-        ({"status": 403}, "refused who asks (403)"),
-        ({"status": 404}, "is not there (404); give the address before /api/v1"),
-        ({"status": 302, "headed": (("location", "http://x/login"),)}, "redirects to http://x/login"),
-        ({"status": 400, "body": ERROR % b"bad_data"}, "answered 400 (too many samples); look at its log"),
-        ({"status": 422, "body": ERROR % b"execution"}, "could not answer (too many samples); narrow `match`"),
-        ({"status": 500, "body": b"oh"}, "answered 500 (oh)"),
-        ({"body": b"<html>"}, "not as Prometheus' query API does"),
-        ({"body": b"[1]"}, "not as Prometheus' query API does"),
-        ({"body": b'{"status": "success", "data": {"resultType": "scalar", "result": []}}'}, "(a scalar)"),
-        (
-            {"body": EMPTY.replace(b'"data"', b'"warnings": ["store 2 is away"], "data"')},
-            "answered in part (store 2 is away); nothing is judged until it answers in full",
-        ),
-        ({"headed": (("content-encoding", "gzip"),)}, "answered compressed"),
-        ({"body": b" " * 2_000_000}, "more than 1,000,000 bytes"),
-        ({"pause": 1.5}, "did not answer within 0.5 s"),
-    ],
-)  # fmt: skip
-def test_a_bad_answer_is_a_status_that_says_what_to_do(given, said):
-    with answers(**given) as (url, _):
-        status = status_of(Endpoint(url, timeout=0.5, most_bytes=1_000_000))
-    assert status.up is False and status.failures == 1
-    assert said in status.error
-
-
-def test_a_long_time_is_asked_for_in_pieces_and_too_long_a_piece_in_smaller_ones():
-    with answers(widest=100) as (url, handler), Tiles() as tiles:
-        PrometheusPoller(tiles, Endpoint(url), history=300).poll()
-    spans = [int(n) for path, _ in handler.asked for n in re.findall(r"%5B(\d+)s%5D", path) if "ml_" in path]
-    read = [n - 1 for n in spans if n <= 100]
-    assert sum(read) >= 600 and len(spans) > len(read)
-
-
-def test_a_secret_is_read_from_its_file_each_time_and_shown_nowhere(tmp_path):
-    secret = tmp_path / "token"
-    secret.write_text("one\n")
-    with answers() as (url, handler), Tiles() as tiles:
-        endpoint = Endpoint(url, token_file=str(secret), headers={"X-Scope-OrgID": "ml"})
-        reader = PrometheusPoller(tiles, endpoint, history=0)
-        reader.poll()
-        assert {h["Authorization"] for _, h in handler.asked} == {"Bearer one"}
-        assert {h["X-Scope-OrgID"] for _, h in handler.asked} == {"ml"}
-        secret.write_text("two")
-        reader.poll()
-        assert handler.asked[-1][1]["Authorization"] == "Bearer two"
-        secret.unlink()
-        reader.poll()
-        assert "token_file: cannot read" in reader.statuses()[0].error
-    assert "s3cret" not in repr(Endpoint("http://h", token="s3cret"))
-    with answers() as (url, handler):
-        (tmp_path / "password").write_text("pass word")
-        status_of(Endpoint(url, username="ann", password_file=str(tmp_path / "password")))
-    assert handler.asked[0][1]["Authorization"] == f"Basic {b64encode(b'ann:pass word').decode()}"
-
-
-def test_certificates_are_verified(tmp_path):
-    certificate = tmp_path / "server.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-            "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", certificate.with_suffix(".key")]  # fmt: skip
-    subprocess.run([program("openssl"), *make[1:]], check=True, capture_output=True)
-    with answers(certificate) as (url, _):
-        assert "CERTIFICATE_VERIFY_FAILED" in status_of(Endpoint(url)).error
-        assert status_of(Endpoint(url, ca_file=str(certificate))).up
-        assert status_of(Endpoint(url, verify=False)).up
-        assert "ca_file: cannot read" in status_of(Endpoint(url, ca_file=str(tmp_path / "gone"))).error
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"url": "prometheus:9090"}, "is no base address"),
-        ({"url": "http://a:b@h"}, "give username and password_file"),
-        ({"url": "http://h?x=1"}, "is no base address"),
-        ({"url": "http://h", "token": "t", "username": "u"}, "give one of them"),
-        ({"url": "http://h", "timeout": 0}, "must be above 0"),
-    ],
-)
-def test_an_endpoint_that_cannot_be_is_refused(given, said):
-    with pytest.raises(ValueError, match=re.escape(said)):
-        Endpoint(**given)
-
-
-def test_matchers_go_with_every_question():
-    with answers() as (url, handler), Tiles() as tiles:
-        PrometheusPoller(tiles, Endpoint(f"{url}/api/v1/", match='{namespace="ml"}'), history=0).poll()
-    asked = [parse_qs(urlsplit(path).query)["query"][0] for path, _ in handler.asked]
-    assert len(asked) >= 2
-    assert all('namespace="ml"' in query for query in asked)

@@ -144,6 +144,16 @@ def test_no_sentence_shouts_or_blames():
         sentences.empty(0.1, 0.01),
         sentences.dependency("numpy", "2.1", "2.0"),
         sentences.dropped(1, ["buffer_full"]),
+        sentences.errors_burn(33, 1_200, 3600, 0.001),
+        sentences.slow_burn(80, 1_000, 6 * 3600, 0.01, 0.5),
+        sentences.business_stopped("order", 20.4, 15),
+        sentences.references("7", 2, 2),
+        sentences.references("7", 1, 2),
+        sentences.artifacts("7", 2, 1),
+        sentences.artifacts("7", 2, 3),
+        sentences.unread("http://a:8000", 400),
+        sentences.apart("http://a:8000", 1),
+        sentences.apart("http://a:8000", 3),
     ]
     assert texts == [
         "No predictions in the last 15 minutes, usual about 40",
@@ -152,4 +162,15 @@ def test_no_sentence_shouts_or_blames():
         "Empty answers are 10 times the usual level: 10\u00a0%, usual 1.0\u00a0%",
         "numpy runs in version 2.1, the model was made with 2.0",
         "The monitor dropped 1 row in 10 minutes (buffer_full)",
+        "2.8\u00a0% of predictions in the last hour (33 of 1,200) failed, 28 times the share that a month may have: 0.10\u00a0%",
+        "8.0\u00a0% of predictions in the last 6 hours (80 of 1,000) took over 500 ms, 8.0 times the share that a month may have: "
+        "1.0\u00a0%",
+        "order rate fell to 0: about 20 were expected in the last 15 minutes",
+        "Version 7 runs with 2 references at once: drift is not measured against the same",
+        "Version 7 had 2 references within a day: drift before and after is not measured against the same",
+        "Processes of version 7 run 2 artifacts: answers depend on which one is asked",
+        "Processes of version 7 run 2 artifacts and 3 configurations: answers depend on which one is asked",
+        "http://a:8000 has not been read for 6 min 40 s: what it counts is not known",
+        "1 worker of http://a:8000 does not share counters: totals are too low",
+        "3 workers of http://a:8000 do not share counters: totals are too low",
     ]

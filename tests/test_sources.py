@@ -834,3 +834,20 @@ def test_a_poller_can_be_stopped_and_started_again(service: Service, tiles: Tile
         service.count(60.0, 5)
         assert wait_for(lambda n=n: bool(tiles.series()) and counted(tiles) == 10 + 5 * n)  # type: ignore[misc]
         poller.stop()
+
+
+def test_a_status_tells_the_models_of_a_target_also_while_it_is_down(service: Service, tiles: Tiles) -> None:
+    poller = Poller(tiles, [service.target])
+    poller.poll()
+    models = tuple(
+        sorted({s.label("model") for s in service.snapshot.series if s.metric == naming.MODEL_INFO.name})
+    )
+    assert models and poller.statuses()[0].models == models and poller.statuses()[0].unshared == 0
+    apart = Vector(np.zeros(0, np.int64), np.array([3.0]))
+    series = {**service.snapshot.series, Series.of(naming.WORKERS_UNSHARED, {}): apart}
+    service.snapshot = Snapshot(service.snapshot.clock + 60, service.snapshot.epoch, 1, series)
+    poller.poll()
+    assert poller.statuses()[0].unshared == 3
+    service.down()
+    poller.poll()
+    assert (poller.statuses()[0].up, poller.statuses()[0].models) == (False, models)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barograph.naming import DURATION_BUCKETS
-from barograph.traffic import WEEK, duration_quantiles, durations, rate, share, shares, silent, usual
+from barograph.traffic import WEEK, duration_quantiles, durations, rate, share, shares, silent, slower, usual
 
 HOUR = 3600
 BUCKETS = len(DURATION_BUCKETS) + 1
@@ -114,3 +114,11 @@ def test_usual_of_nothing_known_is_no_number():
 )
 def test_none_where_14_were_expected_is_silence(count, expected, verdict):
     assert silent(count, expected) is verdict
+
+
+def test_requests_slower_than_a_bound_are_those_beyond_its_bucket():
+    counts = np.arange(len(DURATION_BUCKETS) + 1)
+    for i, bound in enumerate(DURATION_BUCKETS):
+        assert slower(counts, bound) == counts[i + 1 :].sum()
+    assert slower(counts, 0.6) == slower(counts, 0.75), "a bucket is not cut"
+    assert slower(counts, 99.0) == 0

@@ -160,8 +160,9 @@ def evaluate(
 ) -> list[Change]:
     """Judge what has closed, look at what is open, and move alerts and incidents on. Returns what began or ended.
 
-    A model that cannot be evaluated is logged and stops no other. `statuses` say how the reading of targets goes. `keep` gets what began or ended with a model within the
-    transaction that stores it; `done` is told of each model, and of the error that stopped it.
+    `statuses` say how the reading of targets goes. A model that cannot be evaluated is logged and stops no other. `keep` gets
+    what began or ended with a model within the transaction that stores it; `done` is told of each model, and of the error
+    that stopped it.
     """
     changes: list[Change] = []
     counters, found = Counters(tiles, now), deployed(tiles)
@@ -268,7 +269,7 @@ class _Watch:
         whole = Look(self._tiles, counters, chosen, first, self._config.limits)
         found = [condition for check in OF_MODEL for condition in check(whole)]
         found += [condition for look in looks for check in CHECKS for condition in check(look)]
-        held = {(c.rule, c.column): a.since for a in self._alerts.values() if (c := a.condition)}
+        held = {(a.condition.rule, a.condition.column): a.since for a in self._alerts.values()}
         found += targets(self._model, statuses, held, end)
         seen = {condition.key for condition in found}
         minutely = [a.condition for a in self._alerts.values() if a.condition.rule not in _COLUMN_NAMES]

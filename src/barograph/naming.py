@@ -239,7 +239,7 @@ NO_TRAFFIC = Rule(
     "MLModelNoTraffic", "page", "service", 0, 300, "No predictions where at least 14 were expected."
 )
 ERRORS_HIGH = Rule("MLModelErrors", "page", "service", 120, 600, "Too many predictions fail.")
-SLOW = Rule("MLModelSlow", "page", "service", 300, 600, "Predictions take longer than the owner allows.")
+SLOW = Rule("MLModelSlow", "page", "service", 300, 600, "Too many predictions take longer than they may.")
 EMPTY_HIGH = Rule("MLModelEmptyResponses", "page", "output", 0, _HOURS_2, "Too many answers are empty.")
 OUTPUT_SHIFTED = Rule(
     "MLModelOutputShifted", "page", "output", 0, _HOURS_2, "The model's answers are out of the ordinary."

@@ -57,6 +57,8 @@ class Writer:
             *(self.of(naming.DURATION, stage=stage) for stage in (naming.TOTAL, naming.PREDICT)),
             *(self.of(naming.DROPPED_ROWS, reason=reason) for reason in DROPPED),
             *(self.of(naming.BAD_ROWS, reason=reason) for reason in BAD),
+            self.of(naming.ERRORS, error=OTHER),
+            self.of(naming.OVERRIDDEN, rule=OTHER),
             *(self.of(naming.VIOLATIONS, column=column, kind=kind) for column, kind in self._violations()),
             self._columns,
             Series.of(naming.CLOCK, {}),

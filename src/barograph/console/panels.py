@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from barograph import naming, sentences
-from barograph.alert import Alert, firing, status
+from barograph.alert import BURNS, ERROR_OBJECTIVE, Alert, firing, status
 from barograph.bins import CategoryBins, NumericBins
 from barograph.console.key import key_of, latest, median, spread
 from barograph.console.key import usual as usual_range
@@ -121,7 +121,9 @@ def errors(view: View) -> Panel:
     ends, failed, _ = view.over_time(naming.ERRORS, step)
     _, rows, _ = view.over_time(naming.PREDICTIONS, step)
     calls = rows[:, 0] + failed[:, 0]
-    limit = view.state.config.model(view.version.model).limits.get("errors", 0.05)
+    limit = view.state.config.model(view.version.model).limits.get(
+        "errors", BURNS[0].limit(1 - ERROR_OBJECTIVE)
+    )
     return panel(
         "errors", "Errors", "share", ends, value=plain(errors_now(view)), text=f"act above {sentences.share(limit)}",
         series=[line("Errors", shares(failed[:, 0], calls))], n=calls.tolist(), limits=_limits(limit),

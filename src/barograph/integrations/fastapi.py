@@ -35,7 +35,7 @@ MAX_ID = 128
 MAX_VIOLATIONS = 100
 MAX_BODY = 64 * 1024  # bytes of business events at once
 MAX_EVENTS = 1_000_000_000
-MAX_NAME = 200
+MAX_NAME = 80  # characters: a longer label would be cut
 
 _REQUEST_ID = naming.REQUEST_ID_HEADER.lower().encode()
 _PREDICTION_ID = naming.PREDICTION_ID_HEADER.lower().encode()
@@ -49,9 +49,10 @@ def instrument(
 ) -> None:
     """Watch a FastAPI or Starlette application with a monitor.
 
-    Adds GET /metrics and /profile, and POST /business, which counts business events for those that hold the monitor's token:
-    {"event": "order", "n": 1}, or a list of these. Counts requests, their duration, those in progress and errors by type; opens the
-    monitor's request context for each request, whose id is X-Request-ID or a new one, answered as X-Prediction-Id.
+    Adds GET /metrics and /profile, and POST /business, which counts business events for those that hold the monitor's token,
+    or for this machine: {"event": "order", "n": 1}, or a list of these. Counts requests, their duration, those in progress
+    and errors by type; opens the monitor's request context for each request, whose id is X-Request-ID or a new one, answered
+    as X-Prediction-Id.
     `registry` is a prometheus_client registry to show on /metrics too, by default the process's. With `reject`, rows that
     break the reference's schema are answered 422 with the violations. Call it before the application starts; a second
     monitor of the same application shares the HTTP counts and the endpoints of the first. An application that has a
@@ -303,10 +304,6 @@ class Business:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        if request.method != "POST":
-            return _said(
-                Answer.error(405, f"{request.method} is not answered here", "use POST", ("allow", "POST"))
-            )
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers.raw
         }

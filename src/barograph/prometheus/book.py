@@ -112,7 +112,7 @@ class Book:
         self.began = moment
 
     def parse(self, found: Iterable[Mapping[str, Any]]) -> Page:
-        """Raw samples, as the query API gives them, by process."""
+        """Raw samples, as the query API gives them, by process; but for those that count nothing, such as ourselves."""
         listed: dict[Labels, tuple[list[Line], list[Any]]] = {}
         for one in found:
             key = frozenset(one["metric"].items())
@@ -123,7 +123,8 @@ class Book:
             lines, pairs = listed.setdefault(known[0], ([], []))
             lines.append(known[1])
             pairs.append(one["values"])
-        samples = {target: Samples.of(*both) for target, both in listed.items()}
+        counting = {t: both for t, both in listed.items() if any(line.counts for line in both[0])}
+        samples = {target: Samples.of(*both) for target, both in counting.items()}
         samples = {target: one for target, one in samples.items() if len(one.times)}
         times = [np.unique(one.times) for one in samples.values()]
         return Page(samples, np.unique(np.concatenate([np.zeros(0), *times])))

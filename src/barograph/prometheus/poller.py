@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import httpx
 
+from barograph import naming
 from barograph.clock import Clock, iso
 from barograph.prometheus.api import Endpoint, Labels, QueryError, TooMuchError
 from barograph.prometheus.book import GAP, Book
@@ -252,7 +253,7 @@ class PrometheusPoller:
     ) -> dict[Labels, float]:
         """When processes began, as far as they say so (epoch seconds); of workers of one server, the first."""
         wanted = {frozenset(target): target for target in targets}
-        query = self._selector(self._jobs(wanted.values()), "process_start_time_seconds")
+        query = self._selector(self._jobs(wanted.values()), naming.PROCESS_START.name)
         found, _ = await self.endpoint.samples(client, f"{query}[{LOOKBACK}s]", now)
         starts: dict[Labels, float] = {}
         for one in found:

@@ -59,6 +59,11 @@ class Line:
     def metric(self) -> Metric:
         return READ[self.name]
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is added up, over processes and over time."""
+        return self.metric.type in ADDITIVE
+
     def label(self, name: str) -> str:
         """The value of a label, empty where the line lacks it."""
         return next((value for key, value in self.labels if key == name), "")
@@ -102,7 +107,7 @@ class Lines:
     @cached_property
     def counted(self) -> np.ndarray:
         """bool[L]: lines that count whole things, and never fall but for a restart. Sums of seconds may, by rounding."""
-        found = [line.metric.type in ADDITIVE and not _is_sum(line) for line in self.lines]
+        found = [line.counts and not _is_sum(line) for line in self.lines]
         return np.array(found, dtype=bool)
 
     @cached_property
@@ -288,7 +293,7 @@ class Plan:
             self._add_columns(rows, lines, by_bins.get(first.bins))
         elif metric.type == "histogram":
             self._add_histogram(rows, lines, Series.of(metric, labels))
-        elif metric.type in ADDITIVE:
+        elif first.counts:
             series = Series.of(metric, labels)
             self._parts.append(_Part(series, np.array(rows), np.zeros(1, dtype=np.intp), bool(series.sums)))
         else:
