@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests with these marks run one at a time: each fills the machine, or counts what a whole machine's worth of processes did.
 ALONE = ("workers", "browser", "demo")
+
+
+settings.register_profile("barograph", deadline=None)  # on a busy machine a test may wait for its turn
+settings.load_profile("barograph")
 
 
 @pytest.fixture(scope="session")

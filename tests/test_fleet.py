@@ -337,6 +337,7 @@ def test_an_hour_in_which_nothing_was_scraped_is_no_silence(ref, files, tmp_path
         assert "caught up" in status.error
 
 
+@pytest.mark.slow
 def test_an_hour_in_which_prometheus_did_not_answer_is_read_afterwards(ref, files, tmp_path):
     with Hour(ref, tmp_path, scraped=True, machine=True).prometheus() as url, evaluator(url, files) as whole:
         whole.steps(START, END + AFTER * MINUTE, MINUTE)
@@ -363,6 +364,7 @@ def test_an_hour_in_which_prometheus_did_not_answer_is_read_afterwards(ref, file
                 assert ours.present.tolist() == theirs.present.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("up", [0, None])
 def test_a_service_that_is_down_or_gone_while_others_are_scraped_is_silent(ref, files, tmp_path, up):
     with Hour(ref, tmp_path, up=up, machine=True).prometheus() as url, evaluator(url, files) as found:
@@ -482,6 +484,8 @@ def test_a_configuration_names_prometheus_and_its_secrets(tmp_path, monkeypatch)
     assert server.poller.history == 2 * HOUR
     assert server.evaluate() == []  # nothing has been read
     assert server.health.last_success is None
+    server._socket.close()
+    server.tiles.close()
     monkeypatch.delenv("SECRET")
     with pytest.raises(ServeError, match="SECRET is not set"):
         Server(config)

@@ -161,9 +161,10 @@ def assert_same_as_profile(tiles: Tiles, urls: Sequence[str], folder: Path) -> N
 
 
 KINDS = ["prometheus", "victoria-metrics"]
+IN_TURN = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_tiles_hold_exactly_what_was_sent(folder, tmp_path, workers):
     with (
         service(folder, free_port(), workers) as url,
@@ -181,7 +182,7 @@ def test_tiles_hold_exactly_what_was_sent(folder, tmp_path, workers):
         assert reader.until(time.time()) == pytest.approx(time.time(), abs=3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_TURN)
 def test_replicas_add_up_and_one_that_begins_anew_loses_and_doubles_nothing(folder, tmp_path, kind):
     ports = free_port(), free_port()
     urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -199,6 +200,7 @@ def test_replicas_add_up_and_one_that_begins_anew_loses_and_doubles_nothing(fold
         read_until(reader, sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_counted_while_prometheus_is_down_is_there_once_it_is_back(folder, tmp_path, kind):
     port = free_port()
@@ -218,6 +220,7 @@ def test_what_is_counted_while_prometheus_is_down_is_there_once_it_is_back(folde
             assert_same_as_profile(tiles, [url], folder)
 
 
+@pytest.mark.slow
 def test_an_evaluator_that_was_away_goes_on_where_it_was(folder, tmp_path):
     port = free_port()
     with service(folder, port) as url, prometheus(tmp_path, free_port(), [url]) as source:
@@ -234,6 +237,7 @@ def test_an_evaluator_that_was_away_goes_on_where_it_was(folder, tmp_path):
             assert_same_as_profile(tiles, [url], folder)
 
 
+@pytest.mark.slow
 def test_a_process_that_ran_before_counting_began_counts_from_then_on(folder, tmp_path):
     with service(folder, free_port()) as url, Tiles() as tiles:
         send(url, 20)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import teams
 from barograph import Monitor, naming
 from barograph.resources import usage
 
@@ -42,20 +43,12 @@ def test_two_models_in_one_process_count_it_once(tmp_path):
         assert shown(one)[naming.PROCESS_MEMORY.name] < 1.5 * usage().now[naming.PROCESS_MEMORY]
 
 
-def work(directory, used):
-    with Monitor("m", directory=directory) as monitor:
-        while time.process_time() < 0.6:
-            pass
-        monitor._look()
-        used.value = time.process_time()
-
-
 def test_what_an_ended_process_used_stays_in_the_total(tmp_path):
     context = multiprocessing.get_context("spawn")
     used = context.Value("d", 0.0)
     with Monitor("m", directory=tmp_path) as monitor:
         before = shown(monitor)
-        child = context.Process(target=work, args=(tmp_path, used))
+        child = context.Process(target=teams.work, args=(tmp_path, used))
         child.start()
         child.join()
         monitor._look()
