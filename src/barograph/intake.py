@@ -136,10 +136,9 @@ class Cursors:
             "place": [self._place + 1 + i for i in range(len(rows))],
         })  # fmt: skip
         with self._tiles.transaction() as connection:
-            connection.register("held", given)
-            connection.execute("DELETE FROM cursors WHERE epoch IN (SELECT epoch FROM held)")
-            connection.execute("INSERT INTO cursors SELECT * FROM held")
-            connection.unregister("held")
+            with self._tiles.given(given):
+                connection.execute("DELETE FROM cursors WHERE epoch IN (SELECT epoch FROM given)")
+                connection.execute("INSERT INTO cursors SELECT * FROM given")
             for target in self._moved:
                 connection.execute(
                     "DELETE FROM cursors WHERE target = ? AND place NOT IN "

@@ -143,12 +143,11 @@ class Ledger:
         names = ("start", "finish", "signal", "rows", "level", "threshold")
         table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
         with self._tiles.transaction() as connection:
-            connection.register("judged", table)
-            connection.execute(
-                "INSERT INTO judgements SELECT ?, ?, ?, start, finish, signal, rows, level, threshold FROM judged",
-                _key(counted),
-            )
-            connection.unregister("judged")
+            with self._tiles.given(table):
+                connection.execute(
+                    "INSERT INTO judgements SELECT ?, ?, ?, start, finish, signal, rows, level, threshold FROM given",
+                    _key(counted),
+                )
             judged = self._memory().judged
             judged[counted] = max(judged.get(counted, 0), int(history.ends[-1]))
 

@@ -85,7 +85,6 @@ class Monitor:
         self._rows: deque[tuple[Any, ...]] = deque()
         self._observed: deque[tuple[Series, float]] = deque()
         self._limit = self._buffer_rows = buffer_rows
-        self._batched = self._dropped = 0
         self._reject = False
         self._logged: set[str] = set()
         self._error: Exception | None = None  # with `strict`: the first of the flusher's thread
@@ -96,7 +95,8 @@ class Monitor:
         self._flush_seconds = flush_interval
         self._closed = False
         if self.reference is not None:
-            self._counters.publish(f"{self.reference.id}.reference.json", self.reference.to_json())
+            name = f"{self.reference.id}{naming.REFERENCE_SUFFIX}"
+            self._counters.publish(name, self.reference.to_json())
         self._begin()
         _after_fork(self)
         _close_with_process(weakref.ref(self))
@@ -106,9 +106,9 @@ class Monitor:
         """Whatever a process must have of its own: made at the start, and anew in a forked child."""
         self._rows.clear()
         self._observed.clear()
-        self._batched = self._dropped = 0
         self._used = 0.0  # CPU seconds of the flush that is under way
         self._waiting = 0  # rows that it found
+        self._batched = self._dropped = 0
         self._lock = threading.Lock()  # of these two
         self._counter = RowCounter(self._layout)
         self._packer = self._layout.packer(self._limit)
@@ -324,7 +324,7 @@ class Monitor:
 
     def reference_json(self, id: str) -> bytes | None:
         """The reference of this content id, as its file's content, if a process of this service holds it."""
-        return self._counters.published(f"{id}.reference.json")
+        return self._counters.published(f"{id}{naming.REFERENCE_SUFFIX}")
 
     def total(self, metric: Metric, **labels: str) -> int:
         """The sum over this model's series of a counter, narrowed by labels."""

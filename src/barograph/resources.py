@@ -23,7 +23,7 @@ class Usage:
 
 
 def usage() -> Usage:
-    """What this process uses. Costs some 50 µs on Linux; elsewhere only processor and limits are known.
+    """What this process uses. Costs some 0.2 ms on Linux; elsewhere only processor and limits are known.
 
     >>> usage().since_start[naming.PROCESS_CPU] > 0
     True

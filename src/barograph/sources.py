@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import quote
@@ -150,6 +150,56 @@ class StoredReferences(MutableMapping[str, bytes]):
         return len(self._ids)
 
 
+class Background:
+    """A poller's thread. `main` reads, again and again, until the event that it is given is set."""
+
+    def __init__(self, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+        self._main = main
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        if self._thread is not None:
+            raise RuntimeError("the poller runs already; stop it first")
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(ready)), name="barograph-poller", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+
+    def stop(self) -> bool:
+        """Stop reading, and wait until it has. Returns whether it ran."""
+        if self._thread is None or self._loop is None or self._stop is None:
+            return False
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._thread = self._loop = self._stop = None
+        return True
+
+    def refuse(self) -> None:
+        """Raise if it runs: nobody may read by hand beside it."""
+        if self._thread is not None:
+            raise RuntimeError("the poller runs in the background; stop it before reading by hand")
+
+    async def _run(self, ready: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        ready.set()
+        await self._main(self._stop)
+
+
+def pause(failures: int, interval: float, longest: float) -> float:
+    """Seconds from one try to the next, after so many failures in a row: `interval`, then twice as long, up to `longest`.
+
+    >>> [pause(n, 15.0, 60.0) for n in (0, 1, 2, 3, 99)]
+    [15.0, 15.0, 30.0, 60.0, 60.0]
+    """
+    longer = interval * 2.0 ** max(0, min(failures, 30) - 1)
+    return min(longer, max(interval, longest))
+
+
 class Poller:
     """Reads targets every `interval` seconds into tiles, in a thread of its own; a slow or dead target delays no other.
 
@@ -193,9 +243,7 @@ class Poller:
         self._complaints: dict[
             str, dict[str, tuple[int, str]]
         ] = {}  # by target and reference: polls to wait, why
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._background = Background(self._follow_all)
 
     def __enter__(self) -> "Poller":
         self.start()
@@ -206,32 +254,22 @@ class Poller:
 
     def start(self) -> None:
         """Begin to read, in the background."""
-        if self._thread is not None:
-            raise RuntimeError("the poller runs already; stop it first")
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="barograph-poller", daemon=True)
-        self._thread.start()
-        ready.wait()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop reading, and store what was read."""
-        if self._thread is None or self._loop is None or self._stop is None:
-            return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._thread = self._loop = self._stop = None
+        if self._background.stop():
+            self.tiles.catch_up()
 
     def poll(self) -> None:
         """Read every target once, now. For a poller that is not started."""
-        if self._thread is not None:
-            raise RuntimeError("the poller runs in the background; stop it before reading by hand")
+        self._background.refuse()
         asyncio.run(self._visit_all())
         self.tiles.catch_up()
 
     def pause(self, failures: int) -> float:
         """Seconds from one try of a target to the next, after so many failures in a row."""
-        longer = self.interval * 2.0 ** max(0, min(failures, 30) - 1)
-        return min(longer, max(self.interval, self.longest_wait))
+        return pause(failures, self.interval, self.longest_wait)
 
     def until(self, now: float) -> float | None:
         """The moment up to which what was counted is known: `now`, as a service that cannot be read is a finding."""
@@ -241,17 +279,11 @@ class Poller:
         """How each target does, in the order in which they were given."""
         return [self._statuses[target.url] for target in self.targets]
 
-    def _run(self, ready: threading.Event) -> None:
-        asyncio.run(self._follow_all(ready))
-        self.tiles.catch_up()
-
-    async def _follow_all(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        ready.set()
+    async def _follow_all(self, stop: asyncio.Event) -> None:
         async with _client(self.targets) as client:
             tasks = [asyncio.create_task(self._follow(client, target)) for target in self.targets]
             tasks.append(asyncio.create_task(self._write_now_and_then()))
-            await self._stop.wait()
+            await stop.wait()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

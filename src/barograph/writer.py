@@ -102,12 +102,10 @@ class Writer:
         if self._counters.leads(Series.of(naming.PROCESS_CPU, {})):
             for metric, value in used.now.items():
                 self._vector(Series.of(metric, {})).sums[0] = value
-            for metric, value in used.since_start.items():
-                vector, more = self._vector(Series.of(metric, {})), value - self._used.get(metric, 0.0)
-                if len(vector.sums):
-                    vector.sums[0] += more
-                else:
-                    vector.counts[0] += int(more)
+            self.observe(
+                (Series.of(metric, {}), value - self._used.get(metric, 0.0))
+                for metric, value in used.since_start.items()
+            )
         self._used = used.since_start
 
     def observe(self, observed: Iterable[tuple[Series, float]]) -> None:

@@ -292,10 +292,11 @@ class Book:
                     [zlib.compress(c.values.astype("<f8").tobytes(), 1) for c in cursors.values()], pa.binary()
                 ),
             })  # fmt: skip
-            connection.register("held", given)
-            connection.execute("DELETE FROM prometheus_cursors WHERE target IN (SELECT target FROM held)")
-            connection.execute("INSERT INTO prometheus_cursors SELECT * FROM held")
-            connection.unregister("held")
+            with self._tiles.given(given):
+                connection.execute(
+                    "DELETE FROM prometheus_cursors WHERE target IN (SELECT target FROM given)"
+                )
+                connection.execute("INSERT INTO prometheus_cursors SELECT * FROM given")
         return set(used)
 
     def _save_state(self, changes: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from barograph.prometheus.api import Endpoint, Labels, QueryError, TooMuchError
 from barograph.prometheus.book import GAP, Book
 from barograph.prometheus.references import ReferenceFiles
 from barograph.prometheus.scrapes import READ
-from barograph.sources import Status
+from barograph.sources import Background, Status, pause
 from barograph.tiles import DAY, HOUR, Tiles
 
 LOOKBACK = 300  # seconds after which Prometheus takes a series for gone
@@ -76,9 +75,7 @@ class PrometheusPoller:
         self._told_gap: tuple[float, float] | None = None
         self._notes: list[tuple[float, str]] = []  # until when it is told, and what
         self._piece = FIRST_PIECE
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._background = Background(self._follow)
 
     def __enter__(self) -> "PrometheusPoller":
         self.start()
@@ -89,27 +86,15 @@ class PrometheusPoller:
 
     def start(self) -> None:
         """Begin to read, in the background."""
-        if self._thread is not None:
-            raise RuntimeError("the poller runs already; stop it first")
-        ready = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._follow(ready)), name="barograph-poller", daemon=True
-        )
-        self._thread.start()
-        ready.wait()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop reading."""
-        if self._thread is None or self._loop is None or self._stop is None:
-            return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._thread = self._loop = self._stop = None
+        self._background.stop()
 
     def poll(self) -> None:
         """Read once, now. For a poller that is not started."""
-        if self._thread is not None:
-            raise RuntimeError("the poller runs in the background; stop it before reading by hand")
+        self._background.refuse()
         asyncio.run(self._visit())
 
     def until(self, now: float) -> float | None:
@@ -130,13 +115,11 @@ class PrometheusPoller:
 
     def pause(self, failures: int) -> float:
         """Seconds from one try to the next, after so many failures in a row."""
-        return min(self.interval * 2.0 ** max(0, min(failures, 30) - 1), self.longest_wait)
+        return pause(failures, self.interval, self.longest_wait)
 
-    async def _follow(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        ready.set()
-        stopped = asyncio.create_task(self._stop.wait())
-        while not self._stop.is_set():
+    async def _follow(self, stop: asyncio.Event) -> None:
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
             due = time.monotonic()
             visit = asyncio.create_task(self._visit())
             await asyncio.wait({visit, stopped}, return_when=asyncio.FIRST_COMPLETED)

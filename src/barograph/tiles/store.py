@@ -284,7 +284,7 @@ class Tiles:
         return Rows(self.connection.sql(query, params=list(parameters)).to_arrow_table())
 
     @contextmanager
-    def _given(self, table: pa.Table) -> Iterator[None]:
+    def given(self, table: pa.Table) -> Iterator[None]:
         """An Arrow table, readable in SQL as `given`."""
         self.connection.register("given", table)
         try:
@@ -357,10 +357,10 @@ class Tiles:
                 moved.append(known)
         if new:
             self.revision = self._writes + 1
-            with self._given(series_table(new)):
+            with self.given(series_table(new)):
                 self.connection.execute("INSERT INTO series SELECT * FROM given")
         if moved:
-            with self._given(pa.table({n: [getattr(k, n) for k in moved] for n in ("id", "first", "last")})):
+            with self.given(pa.table({n: [getattr(k, n) for k in moved] for n in ("id", "first", "last")})):
                 self.connection.execute(
                     "UPDATE series SET first = given.first, last = given.last FROM given WHERE series.id = given.id"
                 )
@@ -369,7 +369,7 @@ class Tiles:
         """Store tiles, each put together with the one of its key."""
         if not tiles:
             return
-        with self._given(key_table(list(tiles))):
+        with self.given(key_table(list(tiles))):
             stored = self._arrow(
                 f"DELETE FROM {table} AS t USING given AS g WHERE t.series = g.series AND t.start = g.start "
                 f"AND {_near(tiles)} RETURNING t.series, t.start, t.counts, t.sums"
@@ -382,7 +382,7 @@ class Tiles:
         """Store tiles of zeros where there is none: a quiet minute is not a gap. A stored one is not even read."""
         if not tiles:
             return
-        with self._given(key_table(list(tiles))):
+        with self.given(key_table(list(tiles))):
             stored = set(self._fetch(
                 f"SELECT t.series, t.start FROM {table} AS t SEMI JOIN given AS g "
                 f"ON t.series = g.series AND t.start = g.start WHERE {_near(tiles)}"
@@ -391,14 +391,14 @@ class Tiles:
 
     def _insert(self, table: str, rows: Sequence[Row]) -> None:
         if rows:
-            with self._given(tile_table(rows)):
+            with self.given(tile_table(rows)):
                 self.connection.execute(f"INSERT INTO {table} SELECT * FROM given")
 
     def _soil(self, resolution: int, starts: set[int]) -> None:
         """Mark hours or days to be computed anew."""
         new = sorted(starts - self._dirty[resolution])
         if new:
-            with self._given(pa.table({"resolution": [resolution] * len(new), "start": new})):
+            with self.given(pa.table({"resolution": [resolution] * len(new), "start": new})):
                 self.connection.execute("INSERT INTO dirty SELECT * FROM given")
             self._dirty[resolution].update(new)
 
@@ -409,7 +409,7 @@ class Tiles:
             if not closed:
                 return []
             widths = {k.id: s.counts + s.sums for s, k in self._known.items()}
-            with self._given(pa.table({"id": list(widths), "width": list(widths.values())})):
+            with self.given(pa.table({"id": list(widths), "width": list(widths.values())})):
                 sizes = dict(self._fetch(
                     f"SELECT {_floor(resolution)} AS tile, sum(width)::BIGINT FROM {TABLES[finer]} "
                     f"JOIN given ON id = series WHERE start >= {closed[0]} AND start < {closed[-1] + resolution} "
