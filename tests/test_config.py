@@ -38,6 +38,8 @@ def test_all_of_it_is_read(monkeypatch):
         ("port = 'high'", "port is 'high'; it must be of type int"),
         ("port = true", "port is True"),
         ("targets = 'http://a'", "write a list"),
+        ("window = 420", "window is 420 seconds; write 3600, 1800, 900"),
+        ("window = 30", "write 3600, 1800, 900"),
         ("models = 3", "write \\[models.NAME\\]"),
         ("[models.m]\nlimits = {errors = 'low'}", "each must be a number"),
         ("port = = 1", "the configuration:"),

@@ -9,7 +9,7 @@ from barograph import Monitor, Reference, alert, checks, evaluate, naming
 from barograph.config import Config, ModelConfig
 from barograph.console import pages
 from barograph.counters import Series
-from barograph.evaluate import deployed
+from barograph.evaluate import References, deployed
 from barograph.ledger import CHANGE, DEPLOYMENT, Counted, Event, Ledger
 from barograph.mixin import alerts as mixin_alerts
 from barograph.mixin.options import Options
@@ -71,6 +71,37 @@ def test_an_incident_opens_once_and_closes_after_the_fault(world):
         world.hour()
     (incident,) = world.ledger.incidents()
     assert not incident.open and world.firing() == set()
+
+
+def test_windows_of_five_minutes_find_a_fault_in_minutes(tmp_path):
+    world = World(tmp_path, Config(window=300))
+    found = []
+    for window in range(20):
+        features, score = draw(60)
+        changed, score = thousandfold(features, score) if window >= 14 else (features, score)
+        world.monitor.record(changed, score=score)
+        world.tick(300)
+        found.append((window, {c.alert.condition.rule for c in world.evaluate()}))
+    first = next(window for window, rules in found if rules)
+    assert first <= 16 and naming.INPUT_BROKEN.name in dict(found)[first]
+    (alert, *_) = (a for a in world.ledger.alerts() if a.condition.column == "amount")
+    assert alert.condition.at - alert.condition.since < 900
+    world.close()
+
+
+def test_shorter_windows_share_the_same_budget_of_a_month(world):
+    world.hour()
+    version, bins = deployed_one(world)
+    hourly = world.references.of(version, bins).calibration
+    often = References(world.files, Config(window=300)).of(version, bins).calibration
+    assert (
+        often.budget == hourly.budget
+        and often.windows == 12 * hourly.windows
+        and often.alpha == pytest.approx(hourly.alpha / 12)
+    )
+    counts = world.reference.windows.counts[:5]
+    by_hour, by_minutes = (c.verdicts(counts).thresholds["A"] for c in (hourly, often))
+    assert (by_minutes > by_hour * 0.999).all() and (by_minutes > by_hour * 1.01).any()
 
 
 def test_an_hour_is_judged_once_and_a_second_pass_changes_nothing(world):

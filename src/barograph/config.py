@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PORT = 8700
+WINDOW = 3600
 LIMITS = ("errors", "latency_p95", "empty")
 SIGNALS = ("D", "L", "A", "U", "O")
 
@@ -84,6 +85,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = PORT
     interval: float | None = None  # seconds between reads; else min(15, 60 / speed)
+    window: int = WINDOW  # seconds: how often columns are judged; windows with few rows are joined
     targets: tuple[TargetConfig, ...] = ()
     prometheus: PrometheusConfig | None = None
     references: tuple[str, ...] = ()  # files, folders, or with *: what Prometheus' counts are judged by
@@ -199,6 +201,8 @@ def _check(key: str, value: Any, kind: str, origin: str) -> None:
         _check_limits(value, origin)
     if key == "budget" and not value > 0:
         raise ConfigError(f"{origin}: budget is {value!r} alarms a month; it must be above 0")
+    if key == "window" and not (60 <= value <= WINDOW and value % 60 == 0 and WINDOW % value == 0):
+        raise ConfigError(f"{origin}: window is {value!r} seconds; write 3600, 1800, 900, 600, 300 or 60")
     if key == "port" and not 0 <= value < 65_536:
         raise ConfigError(f"{origin}: port is {value!r}; it must be 0 to 65535")
 

@@ -12,21 +12,20 @@ import numpy as np
 
 from barograph import alert, naming, sentences
 from barograph.alert import Alert, Condition, Incident
-from barograph.calibrate import APART, Calibration, Verdicts, calibrate, pool
+from barograph.calibrate import APART, WINDOWS_A_MONTH, Calibration, Verdicts, calibrate, pool
 from barograph.calibrate import alarm as in_alarm
 from barograph.checks import CHECKS, OF_MODEL, Counters, Deployed, Look, targets
 from barograph.clock import iso
-from barograph.config import Config, ModelConfig
+from barograph.config import Config
 from barograph.counters import Series
 from barograph.ledger import DEPLOYMENT, Counted, Event, History, Ledger
 from barograph.reference import Reference
 from barograph.sources import Status
-from barograph.tiles import Tiles
+from barograph.tiles import DAY, HOUR, MINUTE, Tiles
 
 log = logging.getLogger("barograph")
 
-HOUR, DAY = 3600, 86_400
-SETTLED = 120  # seconds after its end at which an hour is judged
+SETTLED = 120  # seconds after its end at which a window is judged
 AT_MOST = 7 * DAY  # of history is judged in one go: bounds memory
 UNJUDGED = DAY + 2 * HOUR  # few rows may take a day to a verdict
 ROOM = 64  # references that are kept calibrated at least
@@ -82,7 +81,8 @@ class References:
     def _read(self, name: str, budget: float) -> Known | None:
         try:
             reference = Reference.from_json(self._files[name], origin=name)
-            found = Known(_narrow(reference), calibrate(reference, budget))
+            windows = WINDOWS_A_MONTH * HOUR // self._config.window
+            found = Known(_narrow(reference), calibrate(reference, budget, windows=windows))
         except Exception as error:  # noqa: BLE001 (one damaged file is to empty no page of other models)
             self._refused.add(name)
             log.warning("reference %s cannot be used: %s; its columns are not judged", name, error)
@@ -125,6 +125,15 @@ def deployed(tiles: Tiles) -> list[Deployed]:
 
 def _names(series: Series) -> tuple[str, str]:
     return series.label("model") or "", series.label("version") or ""
+
+
+def last_closed(now: float, window: int) -> int:
+    """The end of the last window that is over, and has had time to be read; epoch seconds.
+
+    >>> last_closed(7260.0, 3600), last_closed(7320.0, 3600), last_closed(7320.0, 60)
+    (3600, 7200, 7260)
+    """
+    return int((now - min(SETTLED, window)) // window * window)
 
 
 def by_model(versions: Iterable[Deployed]) -> dict[str, list[Deployed]]:
@@ -174,7 +183,7 @@ def evaluate(
     for model, versions in by_model(found).items():
         try:
             with tiles.transaction():
-                watch = _Watch(tiles, ledger, references, config.model(model), model, counters)
+                watch = _Watch(tiles, ledger, references, config, model, counters)
                 watch.take(alerts.get(model, ()), incidents.get(model))
                 for version in versions:
                     watch.deployment(version)
@@ -200,7 +209,7 @@ def _lasting(changes: list[Change]) -> list[Change]:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """Columns that have hours to judge, from `start` (epoch seconds) on."""
+    """Columns that have windows to judge, from `start` (epoch seconds) on."""
 
     counted: Counted
     series: Series
@@ -237,12 +246,13 @@ class _Watch:
         tiles: Tiles,
         ledger: Ledger,
         references: References,
-        config: ModelConfig,
+        config: Config,
         model: str,
         counters: Counters,
     ) -> None:
-        self._tiles, self._ledger, self._references, self._config = tiles, ledger, references, config
+        self._tiles, self._ledger, self._references = tiles, ledger, references
         self._model, self._counters = model, counters
+        self._limits, self._window = config.model(model).limits, config.window
         self._alerts: dict[tuple[str, ...], Alert] = {}
         self._incident: Incident | None = None
         self._judged_at: dict[str, int] = {}  # by version
@@ -265,8 +275,8 @@ class _Watch:
         first, end = min(v.first for v in versions), float(counters.end)
         chosen = current(versions, counters)
         active = [v for v in versions if v is chosen or any(counters.calls(v, counters.start, end))]
-        looks = [Look(self._tiles, counters, v, first, self._config.limits) for v in active]
-        whole = Look(self._tiles, counters, chosen, first, self._config.limits)
+        looks = [Look(self._tiles, counters, v, first, self._limits) for v in active]
+        whole = Look(self._tiles, counters, chosen, first, self._limits)
         found = [condition for check in OF_MODEL for condition in check(whole)]
         found += [condition for look in looks for check in CHECKS for condition in check(look)]
         held = {(a.condition.rule, a.condition.column): a.since for a in self._alerts.values()}
@@ -298,8 +308,8 @@ class _Watch:
         self._close([(a, None if a.state == alert.PENDING else b) for a, b in over], until)
 
     def judge(self, versions: Sequence[Deployed], now: float) -> None:
-        """Judge the hours that have closed since the last pass, each once, of all versions in the order of time."""
-        closed = int((now - SETTLED) // HOUR * HOUR)
+        """Judge the windows that have closed since the last pass, each once, of all versions in the order of time."""
+        closed = last_closed(now, self._window)
         due = [d for v in versions for bins in v.series if (d := self._due(v, bins, closed)) is not None]
         start = min((d.start for d in due), default=closed)
         while start < closed:
@@ -309,13 +319,14 @@ class _Watch:
             start = end
 
     def _due(self, version: Deployed, bins: str, closed: int) -> _Due | None:
-        """What of a version may have hours to judge: those that closed before `closed`, and are kept as hours."""
+        """What of a version may have windows to judge: those that closed before `closed`, and are kept as such."""
         series = version.series[bins]
         seen, counted = self._tiles.seen(series), Counted(version.model, version.version, bins)
         if seen is None:
             return None
         judged = self._ledger.judged_until(counted)
-        start = max(seen[0] // HOUR * HOUR if judged is None else judged, self._tiles.kept_from(HOUR))
+        first = seen[0] // self._window * self._window if judged is None else judged
+        start = max(first, self._tiles.kept_from(HOUR if self._window == HOUR else MINUTE))
         self._judged_at[version.version] = max(start, self._judged_at.get(version.version, 0))
         if start >= closed or seen[1] < start:
             return None
@@ -327,13 +338,13 @@ class _Watch:
     def _judge(self, due: _Due, judged: int, end: int) -> _Judged | None:
         """Judge the windows that begin from `judged` on and have closed by `end`."""
         bins = due.known.reference.bins
-        hours = self._tiles.windows(due.series, judged // DAY * DAY, end, HOUR)
-        rows = hours.counts[:, bins.slice(next(iter(bins.columns)))].sum(axis=1)
-        pooled = pool(hours.starts, rows, until=end)
+        windows = self._tiles.windows(due.series, judged // DAY * DAY, end, self._window)
+        rows = windows.counts[:, bins.slice(next(iter(bins.columns)))].sum(axis=1)
+        pooled = pool(windows.starts, rows, step=self._window, until=end)
         todo = np.flatnonzero(pooled.closed & (pooled.starts >= judged))
         if not len(todo):
             return None
-        counts, sums = pooled.sum(hours.counts)[todo], pooled.sum(hours.sums)[todo]
+        counts, sums = pooled.sum(windows.counts)[todo], pooled.sum(windows.sums)[todo]
         found = self._limited(due.known.calibration.verdicts(counts), due.known)
         starts, ends = pooled.starts[todo], pooled.ends[todo]
         new = History(starts, ends, found.rows, dict(found.values), dict(found.thresholds))
@@ -346,9 +357,7 @@ class _Watch:
         """Limits that the owner sets win over calibration."""
         thresholds = dict(verdicts.thresholds)
         for i, name in enumerate(known.reference.bins.columns):
-            limits = {
-                s: limit for s in thresholds if (limit := self._config.limits.get(f"{name}.{s}")) is not None
-            }
+            limits = {s: limit for s in thresholds if (limit := self._limits.get(f"{name}.{s}")) is not None}
             for signal, limit in limits.items():
                 column = np.arange(thresholds[signal].shape[1]) == i
                 thresholds[signal] = np.where(column, limit, thresholds[signal])

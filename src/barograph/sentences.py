@@ -343,14 +343,15 @@ def faults_only(why: str) -> Unjudged:
     )
 
 
-def not_yet(rows: int) -> Unjudged:
-    """A model that no hour has been judged of; a verdict takes so many `rows`."""
+def not_yet(rows: int, window: int = 3600) -> Unjudged:
+    """A model that no window (seconds) has been judged of; a verdict takes so many `rows`."""
+    often = "by the hour" if window == 3600 else f"every {window // 60} minutes"
     return Unjudged(
         LEARNING,
         "has not been judged yet",
-        f"No hour with {rows} rows has been judged yet",
-        "Traffic, errors and empty answers are watched from the first minute. Answers and features are judged by the hour: two "
-        f"minutes after its end, or later, once {rows} rows are there.",
+        f"No {'hour' if window == 3600 else 'window'} with {rows} rows has been judged yet",
+        f"Traffic, errors and empty answers are watched from the first minute. Answers and features are judged {often}, at most "
+        f"two minutes after its end, or later, once {rows} rows are there.",
         "Not judged yet",
         "Not judged yet",
         "has not been judged yet",

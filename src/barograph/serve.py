@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from barograph import naming
+from barograph import naming, promql
 from barograph.checks import Deployed
 from barograph.clock import Clock
 from barograph.config import Config, PrometheusConfig
@@ -23,7 +23,7 @@ from barograph.console.app import PROOF_HEADER, create, proof
 from barograph.console.health import PATIENCE, Health
 from barograph.console.state import State
 from barograph.counters import Series, Snapshot, Vector
-from barograph.evaluate import SETTLED, Change, References, evaluate
+from barograph.evaluate import Change, References, evaluate, last_closed
 from barograph.exposition import render
 from barograph.ledger import Counted, Ledger
 from barograph.notify import Notifier
@@ -33,14 +33,13 @@ from barograph.reference import Reference
 from barograph.sentences import duration
 from barograph.shares import reference_gauges
 from barograph.sources import Poller, StoredReferences, Target
-from barograph.tiles import Tiles
+from barograph.tiles import HOUR, MINUTE, Tiles
 
 log = logging.getLogger("barograph")
 
 MEMORY = ":memory:"
 ADDRESS_SUFFIX = ".server.json"
 FIRST_READ = 15.0  # seconds of wall time that the first pass waits for targets
-MINUTE = 60
 FLEET_INTERVAL = 30.0  # seconds between two questions to Prometheus
 LATE = 180.0  # seconds behind the clock at which counts are waited for
 MISSED_PASSES = 5  # after which something is wrong, if that is not too soon:
@@ -198,7 +197,7 @@ class Server:
             else:
                 errors.append(error)
 
-        hour = (now - SETTLED) // 3600
+        hour = last_closed(now, HOUR)
         if hour != self._rolled:  # an hour is judged by its tile, which is much less to read than its minutes
             self.tiles.roll_up(now)
             self.tiles.expire(now)
@@ -321,7 +320,12 @@ def _last_signals(server: Server, version: Deployed) -> list[tuple[dict[str, str
         history = server.ledger.history(counted, now - 86_400, now, len(names))
         for letter, values in history.values.items():
             for i, name in enumerate(names):
-                labels = {**version.names, "column": name, "signal": letter, "window": "1h"}
+                labels = {
+                    **version.names,
+                    "column": name,
+                    "signal": letter,
+                    "window": promql.span(server.config.window),
+                }
                 value, threshold = values[-1, i], history.thresholds[letter][-1, i]
                 if value == value and threshold == threshold:
                     found.append((labels, float(value), float(threshold)))

@@ -470,7 +470,7 @@ def _line(column: Column, signal: str, threshold: float, owner: bool) -> str:
     if owner:
         return f" The limit of {level} is set by the owner."
     if threshold > column.reference.ceilings[signal]:
-        return " It cannot alarm by the hour: ordinary days of this model reach as far as anything could."
+        return " It cannot alarm in one window: ordinary days of this model reach as far as anything could."
     if signal == "O" or known.calibration.learning is not None:
         return f" Above {level} it is a fault."
     budget = sentences.often(known.calibration.budget)

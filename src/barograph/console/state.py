@@ -165,7 +165,9 @@ class View:
         if self.known.calibration.learning is not None:
             return sentences.faults_only(self.known.calibration.learning)
         counted = Counted(self.version.model, self.version.version, self.bins)
-        return sentences.not_yet(MINIMUM_ROWS) if self.state.ledger.judged_until(counted) is None else None
+        if self.state.ledger.judged_until(counted) is None:
+            return sentences.not_yet(MINIMUM_ROWS, self.state.config.window)
+        return None
 
     def last_answered(self) -> int | None:
         """The end of the last minute (or hour, or day, where no finer is kept) with predictions; epoch seconds."""
