@@ -20,6 +20,7 @@ from barograph.console.app import create
 from barograph.console.columns import _axis, _scale
 from barograph.console.documents import Documents
 from barograph.console.health import Health
+from barograph.glossary import GLOSSARY
 from barograph.increments import increments
 from barograph.links import model_path, segment
 from world import START, World, draw
@@ -334,8 +335,14 @@ def test_the_openapi_document_names_every_route(get):
         "/api/models/{name}/columns/{column}",
         "/api/incidents",
         "/api/names",
+        "/api/glossary",
         "/api/events",
     }
+
+
+def test_the_glossary_is_there_for_pages_and_people(get):
+    terms = get("/api/glossary").json()["terms"]
+    assert {t["term"]: t["text"] for t in terms} == GLOSSARY
 
 
 def test_nothing_reported_yet_is_a_state_of_its_own(tmp_path):

@@ -1,5 +1,7 @@
 """One glossary: plain sentences, in order, and true to the code."""
 
+from pathlib import Path
+
 import pytest
 
 from barograph import drift
@@ -49,3 +51,10 @@ def test_panels_use_most_of_it() -> None:
         for term in panel.terms
     }
     assert used <= set(GLOSSARY) and len(used) >= len(GLOSSARY) / 2
+
+
+def test_the_page_of_the_docs_says_the_same() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert page == "# What the words mean\n\n" + "\n".join(
+        f"**{term}**: {text}\n" for term, text in GLOSSARY.items()
+    )

@@ -17,7 +17,7 @@ GLOSSARY: dict[str, str] = {
     "digest": "The SHA-256 of the artifact that a process loaded. Two digests under one version are two models.",
     "empty share": "The share of answers that hold nothing: no recommendation, no class, no number.",
     "error budget": "The share of calls that may fail before the objective is missed: 0.1 % for an objective of 99.9 %.",
-    "evaluator": "The process that judges every model's counts once an hour and raises alerts on drift. It holds no traffic.",
+    "evaluator": "The process that judges every model's counts by the hour and raises alerts on drift. It holds no traffic.",
     "live": "What was counted in production over the time that is looked at.",
     "mean and highest": "The mean hides rare slow calls, the highest shows only the slowest. The highest is the upper edge of "
     "the slowest call's bucket.",

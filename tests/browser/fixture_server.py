@@ -19,6 +19,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from barograph.glossary import GLOSSARY
+
 STATIC = Path(__file__).parents[2] / "src/barograph/console/static"
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'"
 
@@ -103,6 +105,10 @@ def names(request: Request) -> Response:
     return answer(request, data.names())
 
 
+def glossary(_: Request) -> Response:
+    return JSONResponse({"terms": [{"term": term, "text": text} for term, text in GLOSSARY.items()]})
+
+
 async def settings(request: Request) -> Response:
     """Turns the fixture to another state: `minutes` (the clock moves on) and `fleet` (full, calm, unread, empty, broken)."""
     for key, value in (await request.json()).items():
@@ -122,6 +128,7 @@ def build() -> Starlette:
             Route("/api/models/{name}/columns/{column}", feature),
             Route("/api/incidents", incidents),
             Route("/api/names", names),
+            Route("/api/glossary", glossary),
             Route("/fixture", settings, methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC)),
             Route("/{path:path}", page),

@@ -25,6 +25,7 @@ from barograph.console import pages
 from barograph.console.documents import Documents
 from barograph.console.health import Health
 from barograph.console.state import RANGES, Span, State
+from barograph.glossary import GLOSSARY
 from barograph.ledger import CHANGE, Event
 from barograph.links import named
 from barograph.mixin import runbooks
@@ -137,6 +138,10 @@ def create(
             await asyncio.to_thread(metrics), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
+    async def glossary(_: Request) -> Response:
+        terms = [{"term": term, "text": text} for term, text in GLOSSARY.items()]
+        return JSONResponse({"terms": terms}, headers={"cache-control": "max-age=3600"})
+
     async def runbook(request: Request) -> Response:
         alert, options = request.path_params["alert"], Options(console_url=str(request.base_url).rstrip("/"))
         if alert not in RULES:
@@ -160,6 +165,7 @@ def create(
         ),
         Route("/api/incidents", document(lambda _, s: pages.incidents(state, s))),
         Route("/api/names", document(lambda _, s: pages.names(state, s))),
+        Route("/api/glossary", glossary),
         Route("/api/events", event, methods=["POST"]),
         Route("/api/openapi.json", _openapi),
         Route("/runbooks/{alert}", runbook),
@@ -369,6 +375,9 @@ def openapi() -> dict[str, Any]:
             ),
             "/api/incidents": read("Open incidents, and those of the last 30 days", to),
             "/api/names": read("Every model with its columns, by name"),
+            "/api/glossary": {
+                "get": {"summary": "What the words mean", "responses": {"200": {"description": "found"}}}
+            },
             "/api/events": write,
         },
     }

@@ -12,6 +12,7 @@ from barograph.clock import iso
 from barograph.console.panels import line, panel
 from barograph.console.state import DAY, View, listed, plain
 from barograph.drift import MEASURES, SIGNALS, ColumnReference
+from barograph.glossary import GLOSSARY
 from barograph.ledger import Counted, History
 from barograph.naming import NO_DATA
 from barograph.output import response_quantiles
@@ -416,15 +417,6 @@ def values(column: Column) -> dict[str, Any]:
     )  # fmt: skip
 
 
-_SAY = {
-    "D": "How far the shape of the distribution is from the reference's.",
-    "L": "How far the middle has moved, in standard deviations of the rank.",
-    "A": "How far the share of missing values is from the reference's.",
-    "U": "Share of values that the reference never had.",
-    "O": "Share of values out of range or of a wrong type, above the reference's own.",
-}
-
-
 def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
     """Each signal of the column in its judged windows, against its threshold; the last verdict may lie before the span."""
     limits = column.view.state.config.model(column.view.version.model).limits
@@ -447,7 +439,7 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
                 "threshold": plain(threshold[last], 3),
                 "ratio": plain(y[last] / threshold[last], 3),
                 "status": status([a for a in column.alerts if a.condition.signal == signal]),
-                "text": _SAY[signal] + _line(column, signal, float(threshold[last]), owner),
+                "text": _meaning(signal) + _line(column, signal, float(threshold[last]), owner),
                 "panel": panel(
                     f"signal-{signal}",
                     title,
@@ -459,6 +451,16 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _meaning(signal: str) -> str:
+    """What the glossary says of a signal, without its title, which stands above.
+
+    >>> _meaning("U")
+    'The share of values that the reference never had. For closed sets of categories only.'
+    """
+    _, _, meaning = GLOSSARY[f"signal {signal}"].partition(": ")
+    return meaning[0].upper() + meaning[1:]
 
 
 def _line(column: Column, signal: str, threshold: float, owner: bool) -> str:

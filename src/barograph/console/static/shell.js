@@ -1,7 +1,7 @@
 /** What surrounds every page: the top bar and the help. */
 
 import { day, duration, fullTime, moment, seconds, timeSpan } from "./format.js";
-import { html, useLayoutEffect, useRef, useSeconds } from "./html.js";
+import { html, useEffect, useLayoutEffect, useRef, useSeconds, useState } from "./html.js";
 import { KEYS } from "./keys.js";
 import { RANGES, link, rangeOf, setQuery } from "./router.js";
 
@@ -29,7 +29,7 @@ export function TopBar({ route, view, onFind, onHelp }) {
       ${!inIncidents && html`<${RangeChoice} route=${route} />`}
       <${Now} doc=${view.doc} route=${route} />
       <button class="button" aria-label="Find a model or a column" onClick=${onFind}>Find <kbd>/</kbd></button>
-      <button class="button wide-only" aria-label="All keys" onClick=${onHelp}><kbd>?</kbd></button>
+      <button class="button wide-only" aria-label="Keys and words" onClick=${onHelp}><kbd>?</kbd></button>
       <button class="button" aria-label="Switch between dark and light" onClick=${switchTheme}>◐</button>
     </div>
   </header>`;
@@ -92,12 +92,22 @@ export function Dialog({ name, onClose, children, className = "" }) {
 }
 
 export function HelpDialog({ onClose }) {
-  return html`<${Dialog} name="All keys" onClose=${onClose}>
+  const [terms, setTerms] = useState(/** @type {Glossary["terms"]} */ ([]));
+  useEffect(() => {
+    fetch("/api/glossary")
+      .then((response) => (response.ok ? response.json() : null))
+      .then((found) => found && setTerms(found.terms))
+      .catch(() => {}); // the keys still help
+  }, []);
+  return html`<${Dialog} name="Keys and words" onClose=${onClose}>
     <div class="dialog-head"><h2>Keys</h2><button class="button" onClick=${onClose}>Close <kbd>Esc</kbd></button></div>
     <table class="keys">
       <tbody>
         ${KEYS.map(({ keys, does }) => html`<tr><td>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</td><td>${does}</td></tr>`)}
       </tbody>
     </table>
+    ${terms.length > 0 &&
+    html`<h2 class="terms-head">Words</h2>
+      <dl class="terms">${terms.map(({ term, text }) => html`<dt>${term}</dt><dd>${text}</dd>`)}</dl>`}
   <//>`;
 }

@@ -282,6 +282,11 @@ interface Names {
   models: { name: string; columns: string[] }[];
 }
 
+/** GET /api/glossary: what the words mean. */
+interface Glossary {
+  terms: { term: string; text: string }[];
+}
+
 // What the modules pass to each other ----------------------------------------------------------------------------
 
 interface Route {
