@@ -107,6 +107,32 @@ def test_a_row_with_a_time_an_id_segments_or_an_override_is_refused(field):
 
 
 @needs_compiler
+@pytest.mark.parametrize("answer", [[1], {"a": 1}, (1,), np.array([0.5]), np.array(0.5)], ids=repr)
+def test_an_answer_that_may_change_before_it_is_counted_is_refused(answer):
+    packer = layout().packer(10)
+    assert not packer.append(GOOD, *rest(answer, None)) and not packer.append(GOOD, *rest(0.5, answer))
+    assert packer.append(GOOD, *rest(np.float32(0.5), np.int64(1))) and len(packer) == 1
+
+
+@needs_compiler
+def test_the_integers_0_and_1_are_categories_and_not_booleans():
+    frame = {"k": ["0", "1", "2"] * 100 + ["False"] * 9}
+    reference = Reference.fit(frame, task="binary")
+    bins = reference.bins.columns["k"]
+    plan = Layout(reference.bins, reference.schema, reference.counter, "binary", None)
+    packer, counter = plan.packer(100), RowCounter(plan)
+    for value in (0, 1, 1, "1", False, True, -1):
+        if not packer.append({"k": value}, *rest(None, 1)):
+            assert value not in (0, 1) or type(value) is bool
+            counter.add([({"k": value}, *rest(None, 1), None)], 0.0)
+    counter.add_packed(packer.drain())
+    found = counter.take().counts[reference.bins.slice("k")]
+    assert {name: int(n) for name, n in zip(bins.labels(), found, strict=True) if n} == {
+        "0": 1, "1": 3, "False": 1, "other": 2,
+    }  # fmt: skip
+
+
+@needs_compiler
 def test_columns_may_come_in_any_order_and_under_equal_names():
     packer = layout().packer(10)
     packer.append(GOOD, *rest(0.1, False))

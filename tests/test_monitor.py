@@ -132,6 +132,72 @@ def test_a_row_may_be_changed_by_its_owner_at_once(monitor):
     assert by_kind(monitor, "x", "outside") == 0
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("make", [np.array, list, tuple])
+def test_the_answer_of_one_row_may_be_the_only_one_of_an_array(tmp_path, make, strict):
+    with Monitor("m", reference=REFERENCE, directory=tmp_path, strict=strict, flush_interval=60) as monitor:
+        monitor.record(GOOD, score=make([0.25]), prediction=make([True]))
+        for name, value in (("score", 0.25), ("prediction", 1.0)):
+            column = counts(monitor)[REFERENCE.bins.slice(name)]
+            assert column[REFERENCE.bins.columns[name].index([value])[0]] == column.sum() == 1
+
+
+@pytest.mark.parametrize("strict", [True, False])  # strict rows take a path of their own
+@pytest.mark.parametrize("row", [GOOD, {**GOOD, "x": "no number"}], ids=["plain", "odd"])
+def test_an_answer_may_be_changed_by_its_owner_at_once(tmp_path, row, strict):
+    items, score = ["a film"], np.array([0.25])
+    with Monitor("m", reference=REFERENCE, directory=tmp_path, strict=strict, flush_interval=60) as monitor:
+        monitor.record(row, score=0.5, prediction=items)
+        monitor.record([row], score=score)
+        items.clear()
+        score[0] = 0.75
+        assert monitor.total(naming.PREDICTIONS) == 2 and monitor.total(naming.EMPTY) == 0
+        column = counts(monitor)[REFERENCE.bins.slice("score")]
+        assert column[REFERENCE.bins.columns["score"].index([0.25])[0]] == 1
+
+
+def test_a_row_that_another_thread_changes_raises_nothing_and_is_counted(tmp_path):
+    row, done = dict(GOOD), threading.Event()
+
+    def change():
+        while not done.is_set():
+            row["z"] = 1
+            del row["z"]
+
+    with Monitor("m", reference=REFERENCE, directory=tmp_path) as monitor:
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for _ in range(20_000):
+                monitor.record(row, score=0.5)
+        finally:
+            done.set()
+            thread.join()
+        assert monitor.total(naming.PREDICTIONS) == 20_000
+        assert counts(monitor)[REFERENCE.bins.slice("x")].sum() == 20_000
+
+
+@pytest.mark.parametrize("features", [GOOD, [GOOD]], ids=["row", "batch"])
+def test_what_is_recorded_in_a_request_has_its_time_unless_it_has_its_own(monitor, features):
+    with monitor.request(time=NOW - 9_000):
+        monitor.record(features, score=[0.5] if type(features) is list else 0.5)
+        monitor.record(features, score=[0.5] if type(features) is list else 0.5, time=NOW)
+    assert monitor.total(naming.PREDICTIONS) == 1
+    assert by_label(monitor, naming.DROPPED_ROWS, "reason") == {"time": 1}
+
+
+def test_a_name_that_cannot_be_written_raises_nothing(monitor):
+    class Unwritable:
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    monitor.business(Unwritable())
+    monitor.error(Unwritable())
+    with monitor.stage(Unwritable()):
+        pass
+    assert by_label(monitor, naming.BUSINESS, "event") == {"other": 1}
+
+
 def by_kind(monitor, name, kind):
     """How many values of a column are missing, invalid, unseen or outside."""
     bins, column = REFERENCE.bins.columns[name], counts(monitor)[REFERENCE.bins.slice(name)]

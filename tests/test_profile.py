@@ -35,6 +35,13 @@ BINS = BinSet(
 COUNTER = Counter(BINS, SCHEMA)
 
 
+def test_pandas_missing_values_are_a_category_of_no_batch():
+    missing = pytest.importorskip("pandas").NA
+    counts, _ = COUNTER.profile({"c": ["a", missing, "a", 1, True]}).column("c")
+    bins = BINS.columns["c"]
+    assert (counts[bins.index(["a"])[0]], counts[bins.missing], counts.sum()) == (2, 1, 5)
+
+
 def one_by_one(batch):
     """Counts by the definition, a value at a time."""
     counts = np.zeros(BINS.size, dtype=np.int64)

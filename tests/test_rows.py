@@ -73,6 +73,68 @@ def test_an_odd_value_is_one_value_and_its_neighbours_are_counted_once(odd):
     assert column(found, "y")[REFERENCE.bins.columns["y"].index([100.0])[0]] == 22
 
 
+class Unwritable:
+    """A name that cannot be written."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class Unhashable:
+    def __hash__(self):
+        raise ValueError("no hash")
+
+
+class TooLarge:
+    """A number that is out of range, and has no sign."""
+
+    def __float__(self):
+        raise OverflowError
+
+
+class Endless(list):
+    def __len__(self):
+        raise RuntimeError("no length")
+
+
+def test_a_row_whose_rule_or_column_cannot_be_written_counts_once_like_its_neighbours():
+    odd = [row(GOOD, 0.3, 1)._replace(rule=Unwritable()), row({**GOOD, Unwritable(): 1}, 0.3, 1)]
+    found = counted(row(GOOD, 0.3), *odd, row(GOOD, 0.3))
+    assert found.rows == 4 and not found.dropped and found.error is None
+    assert {column(found, name).sum() for name in ("x", "y", "c", "score")} == {4}
+    assert found.overridden == {"other": 1} and found.extra_columns == {"other": 1}
+
+
+@pytest.mark.parametrize("odd", [TooLarge(), Unhashable(), Endless()], ids=lambda odd: type(odd).__name__)
+def test_an_answer_that_raises_costs_no_other_answer(odd):
+    found = counted(row(GOOD, 0.3, []), row(GOOD, odd, odd), row(GOOD, 0.3, 0))
+    assert found.rows == 3 and found.error is None
+    assert column(found, "score").sum() == 3
+    assert column(found, "score")[REFERENCE.bins.columns["score"].invalid] == 1
+
+
+@pytest.mark.parametrize("rows", [3, 1_000])
+def test_a_value_that_raises_costs_its_batch_nothing_else(rows):
+    batch = {"y": [100.0] * rows, "x": [0.1] * rows, "c": ["a"] * (rows - 1) + [Unhashable()]}
+    found = counted(row(batch, [0.3] * rows))
+    assert found.rows == rows and not found.dropped
+    bins = REFERENCE.bins.columns["c"]
+    assert (column(found, "c")[bins.slot("a")], column(found, "c")[bins.invalid]) == (rows - 1, 1)
+    assert column(found, "x").sum() == column(found, "score").sum() == rows
+
+
+@pytest.mark.parametrize("rows", [3, 1_000])
+def test_a_missing_text_of_pandas_is_missing(rows):
+    pd = pytest.importorskip("pandas")
+    texts = pd.array(
+        ["a"] * (rows - 1) + [None], dtype=pd.ArrowDtype(pytest.importorskip("pyarrow").string())
+    )
+    found = counted(row(pd.DataFrame({"y": 100.0, "x": 0.1, "c": texts})))
+    bins = REFERENCE.bins.columns["c"]
+    assert found.rows == rows
+    assert (column(found, "c")[bins.slot("a")], column(found, "c")[bins.missing]) == (rows - 1, 1)
+
+
 def test_a_batch_that_cannot_be_read_takes_no_other_with_it():
     pd = pytest.importorskip("pandas")
     good = pd.DataFrame({k: v[:100] for k, v in FRAME.items() if k != "p"})

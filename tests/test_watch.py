@@ -153,7 +153,17 @@ def set_all(batch):
         batch[name] = 1e12
 
 
+def changing_frame():
+    return pytest.importorskip("polars").DataFrame({"x": [10.0], "k": [1000.0]})
+
+
+def use_frame_again(frame):
+    frame[0, "x"] = 1e12
+    frame.drop_in_place("k")
+
+
 BUFFERS = {
+    "a frame of Polars": (changing_frame, use_frame_again),
     "a list of dicts": (lambda: [{"x": 10.0, "k": 1000.0}], lambda b: set_all(b[0])),
     "a tuple of dicts": (lambda: ({"x": 10.0, "k": 1000.0},), lambda b: set_all(b[0])),
     "a list of lists": (lambda: [[10.0, 1000.0]], lambda b: b[0].__setitem__(slice(None), [1e12, 1e12])),
@@ -171,6 +181,32 @@ BUFFERS = {
     "a list of series": (lambda: [frame_of({"x": [10.0], "k": [1000.0]}).iloc[0].copy()], lambda b: set_all(b[0])),
     "a row": (lambda: {"x": 10.0, "k": 1000.0}, set_all),
 }  # fmt: skip
+
+
+def test_rows_that_the_model_changes_are_recorded_as_it_was_given_them(monitor):
+    class Scaling:
+        def predict(self, rows):
+            rows *= 1e12
+            return [False] * len(rows)
+
+    monitor.watch(Scaling()).predict(np.array([[10.0, 1000.0]]))
+    assert column(monitor, "x")[monitor.bins.columns["x"].outside].sum() == 0
+
+
+def test_rows_that_cannot_be_copied_reach_the_model_and_are_recorded(tmp_path):
+    class Single(list):
+        def copy(self):
+            raise RuntimeError("there is one of it")
+
+    with Monitor("m", reference=REFERENCE, directory=tmp_path, flush_interval=60) as monitor:
+        assert len(monitor.watch(Model()).predict(Single(ROWS))) == 2
+        assert monitor.total(naming.PREDICTIONS) == 2
+        assert monitor.total(naming.BAD_ROWS, reason="failed") == 1
+
+
+def test_what_is_masked_is_missing():
+    masked = np.ma.masked_array([10.0, 1e12], [False, True])
+    assert own({"x": masked, "k": np.zeros(2)})["x"] == [10.0, None]
 
 
 @pytest.mark.parametrize("strict", [True, False])  # strict rows take a path of their own
@@ -265,6 +301,15 @@ def test_a_watched_model_has_only_what_the_model_has(monitor):
     assert list(many) == ["a", "b"] and len(many) == 2 and many[1] == "b"
     with pytest.raises(TypeError):
         len(bare)
+
+
+def test_attributes_are_set_on_the_model_itself(monitor):
+    model = Model()
+    watched = monitor.watch(model)
+    watched.threshold = 0.7
+    assert model.threshold == watched.threshold == 0.7 and repr(watched) == repr(model)
+    del watched.threshold
+    assert not hasattr(model, "threshold") and not hasattr(watched, "threshold")
 
 
 def test_a_callable_model_is_called(monitor):

@@ -2,12 +2,13 @@
 
 Plain rows are read on the request path, while they are in the cache, into 8 bytes a number and one a category.
 
-A row is plain if it is a dict of exactly the known columns, with floats, integers, booleans and None for numbers, and known
-texts or integers, or None, for categories. Any other row is refused, unchanged, and is read in Python (rows.py), which is the
-definition: what is packed here counts the same.
+A row is plain if it is a dict of exactly the known columns, with floats, integers, booleans and None for numbers, known
+texts or integers, or None, for categories, and answers that nobody can change later. Any other row is refused, unchanged, and
+is read in Python (rows.py), which is the definition: what is packed here counts the same.
 
-Nothing here runs Python code while a row is half written: keys are exact strings, values are of exact types, and no object
-that the collector tracks is made. So no lock is needed beyond the interpreter's own.
+Nothing here runs Python code while a row is half written: keys are exact strings, values are of exact types, and the only
+object that the collector tracks is the error of an integer too large, after which the row is given up. So no lock is needed
+beyond the interpreter's own.
 */
 
 #define PY_SSIZE_T_CLEAN
@@ -37,7 +38,8 @@ typedef struct {
     PyObject *all;  /* dict: category -> slot; what it learns is found here, too */
     Entry *entries; /* its texts, in half of the time that the dict takes */
     size_t mask, free;
-    uint8_t missing; /* slot of None */
+    int16_t small[2]; /* slots of the integers 0 and 1, which in `all` would be False and True; -1 where not known */
+    uint8_t missing;  /* slot of None */
 } Table;
 
 typedef struct {
@@ -124,11 +126,18 @@ static void learn(Table *table, PyObject *key, Py_hash_t hash, uint8_t slot) {
     table->free--;
 }
 
+/* That integer, or -1 for any other. */
+static int zero_or_one(PyObject *value) {
+    int overflow;
+    long found = PyLong_AsLongAndOverflow(value, &overflow);
+    return overflow == 0 && (found == 0 || found == 1) ? (int)found : -1;
+}
+
 /* 1 and the slot of a known category, else 0. */
 static int slot_of(Table *table, PyObject *value, uint8_t *found) {
     PyObject *known;
     Py_hash_t hash = 0;
-    int text = PyUnicode_CheckExact(value);
+    int text = PyUnicode_CheckExact(value), small;
     size_t i;
     if (value == Py_None) {
         *found = table->missing;
@@ -145,6 +154,9 @@ static int slot_of(Table *table, PyObject *value, uint8_t *found) {
         }
     } else if (!PyLong_CheckExact(value)) {
         return 0;
+    } else if ((small = zero_or_one(value)) >= 0) {
+        *found = (uint8_t)table->small[small];
+        return table->small[small] >= 0;
     }
     known = PyDict_GetItemWithError(table->all, value);
     if (known == NULL) {
@@ -201,6 +213,13 @@ static int read_row(Packed *self, PyObject *features) {
     return 1; /* as many keys as there are columns, all different and known: each column was read */
 }
 
+/* Whether an answer may change before it is counted: a list, a dict, an array, a frame. */
+static int changeable(PyObject *answer) {
+    if (answer == Py_None || PyFloat_Check(answer) || PyLong_Check(answer) || PyUnicode_Check(answer))
+        return 0;
+    return PyDict_Check(answer) || PySequence_Check(answer);
+}
+
 static PyObject *append(PyObject *object, PyObject *const *arguments, Py_ssize_t n) {
     Packed *self = (Packed *)object;
     Held *held = &self->held;
@@ -211,7 +230,10 @@ static PyObject *append(PyObject *object, PyObject *const *arguments, Py_ssize_t
     }
     if (!PyDict_CheckExact(arguments[0]) || PyDict_Size(arguments[0]) != self->numbers + self->categories)
         Py_RETURN_FALSE;
-    for (i = 1 + ANSWERS; i < ARGUMENTS; i++)
+    for (i = 1; i <= ANSWERS; i++)
+        if (changeable(arguments[i]))
+            Py_RETURN_FALSE;
+    for (; i < ARGUMENTS; i++)
         if (arguments[i] != Py_None)
             Py_RETURN_FALSE;
     if (held->rows == held->room && !grow(self))
@@ -228,7 +250,8 @@ static PyObject *append(PyObject *object, PyObject *const *arguments, Py_ssize_t
 
 PyDoc_STRVAR(append_doc,
 "append($self, features, score, prediction, id, time, segments, delivered, rule, /)\n--\n\n"
-"Whether the row was plain and is held. One that has an id, a time, segments, or was overridden is not.");
+"Whether the row was plain and is held. One that has an id, a time, segments, an answer that may change, or was overridden\n"
+"is not.");
 
 /* One of the answers of each row. */
 static PyObject *listed(Held *held, Py_ssize_t which) {
@@ -269,6 +292,15 @@ static Py_ssize_t length(PyObject *object) {
     return ((Packed *)object)->held.rows;
 }
 
+/* The slot of a text, or -1. */
+static int16_t slot_of_text(PyObject *all, const char *text) {
+    PyObject *key = PyUnicode_FromString(text), *known = NULL;
+    if (key != NULL)
+        known = PyDict_GetItemWithError(all, key);
+    Py_XDECREF(key);
+    return known == NULL ? -1 : (int16_t)PyLong_AsLong(known);
+}
+
 static int fill_table(Table *table, PyObject *all, PyObject *missing) {
     PyObject *key, *value;
     Py_ssize_t at = 0;
@@ -290,6 +322,8 @@ static int fill_table(Table *table, PyObject *all, PyObject *missing) {
     table->mask = room - 1;
     table->free = room / 2;
     table->missing = (uint8_t)slot;
+    table->small[0] = slot_of_text(all, "0");
+    table->small[1] = slot_of_text(all, "1");
     while (PyDict_Next(all, &at, &key, &value))
         if (PyUnicode_CheckExact(key))
             learn(table, key, PyObject_Hash(key), (uint8_t)PyLong_AsLong(value));

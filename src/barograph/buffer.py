@@ -17,6 +17,7 @@ class Flusher:
 
     `consume(chunk)` takes a list; `finish()` is called after the last chunk of a flush. With a long queue the pauses are
     left out, so that it does not grow. A full queue is the caller's to refuse: `queue.append` is all a request pays.
+    `failed(error)` is told what went wrong on the thread, which goes on: nothing would be counted without it.
     What is in the queue is counted at most `interval` later, as far as the work allows: that is what a killed process loses.
     """
 
@@ -25,14 +26,16 @@ class Flusher:
         queue: deque[Any],
         consume: Callable[[list[Any]], None],
         finish: Callable[[], None],
+        failed: Callable[[BaseException], None],
         *,
         interval: float,
         limit: int,
     ) -> None:
-        self.queue, self._consume, self._finish = queue, consume, finish
+        self.queue, self._consume, self._finish, self._failed = queue, consume, finish, failed
         self._interval = interval
         self._hurry = min(limit // 8, int(interval * PAUSED / PAUSE) * CHUNK)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._flushing = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -42,17 +45,29 @@ class Flusher:
         self._thread.start()
 
     def flush(self, *, gently: bool = False) -> None:
-        """Empty what is in the queue now. `gently` pauses between chunks."""
+        """Empty what is in the queue now. `gently` pauses between chunks.
+
+        Within a flush of the same thread it does nothing: a signal's handler, or code of a value that is read, asked for it.
+        """
         with self._lock:
-            left = len(self.queue)
-            while left > 0:
-                size = CHUNK if gently and left < self._hurry else IN_A_HURRY
-                chunk = self._drain(min(size, left))
-                left -= max(len(chunk), 1)
-                self._consume(chunk)
-                if gently and 0 < left < self._hurry:
-                    time.sleep(PAUSE)
-            self._finish()
+            if self._flushing:
+                return
+            self._flushing = True
+            try:
+                self._empty(gently)
+            finally:
+                self._flushing = False
+
+    def _empty(self, gently: bool) -> None:
+        left = len(self.queue)
+        while left > 0:
+            size = CHUNK if gently and left < self._hurry else IN_A_HURRY
+            chunk = self._drain(min(size, left))
+            left -= max(len(chunk), 1)
+            self._consume(chunk)
+            if gently and 0 < left < self._hurry:
+                time.sleep(PAUSE)
+        self._finish()
 
     def stop(self) -> None:
         """Flush once more and end the thread."""
@@ -69,6 +84,9 @@ class Flusher:
         wait = self._interval
         while not self._stop.wait(wait):
             start = time.monotonic()
-            self.flush(gently=True)
+            try:
+                self.flush(gently=True)
+            except BaseException as error:  # noqa: BLE001 (a value's own code may even raise SystemExit)
+                self._failed(error)
             # What comes just after a flush has begun waits for the end of the next one.
             wait = max(self._interval - 2 * (time.monotonic() - start), self._interval / 4)

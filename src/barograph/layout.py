@@ -27,6 +27,8 @@ class Slots(dict[Any, int]):
     def __init__(self, bins: CategoryBins) -> None:
         super().__init__((name, i) for i, name in enumerate(bins.categories))
         self._bins = bins
+        for text in ("0", "1"):  # by which compiled code knows the integers
+            self[text] = bins.slot(text)
 
     def __missing__(self, value: Any) -> int:
         slot = self._bins.slot(value)
@@ -39,8 +41,14 @@ class Slots(dict[Any, int]):
         """The slot of each value."""
         try:
             return bytes(map(self.__getitem__, values))
-        except TypeError:  # a value that cannot be hashed
-            return bytes(map(self._bins.slot, values))
+        except Exception:  # a value that cannot be hashed, or whose own __hash__ or __eq__ raises
+            return bytes(map(self._slot, values))
+
+    def _slot(self, value: Any) -> int:
+        try:
+            return self._bins.slot(value)
+        except Exception:
+            return self._bins.invalid
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,8 +49,8 @@ class Monitor:
     replaces wall time. `artifact` (a path or bytes) and `config` are identified by their hashes. `directory` is where the
     workers of this service share their counters (default: BAROGRAPH_DIR, else found from the server). `token` guards
     /profile (default: BAROGRAPH_TOKEN). `strict` raises what is else counted and logged once: for tests. Every
-    `flush_interval` seconds a thread counts what was recorded; at most `buffer_rows` single rows and as many rows of batches
-    wait for it, and the rest is dropped and counted.
+    `flush_interval` seconds a thread counts what was recorded; at most `buffer_rows` plain rows, as many other rows, and as many
+    rows of batches wait for it, and the rest is dropped and counted.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Monitor("m", directory=folder) as monitor:
@@ -109,12 +109,17 @@ class Monitor:
         self._used = 0.0  # CPU seconds of the flush that is under way
         self._waiting = 0  # rows that it found
         self._batched = self._dropped = 0
-        self._lock = threading.Lock()  # of these two
+        self._lock = threading.RLock()  # of these two; a signal's handler may record, too
         self._counter = RowCounter(self._layout)
         self._packer = self._layout.packer(self._limit)
         self._set_path()
         self._flusher = Flusher(
-            self._rows, self._consume, self._finish, interval=self._flush_seconds, limit=self._limit
+            self._rows,
+            self._consume,
+            self._finish,
+            self._flush_failed,
+            interval=self._flush_seconds,
+            limit=self._limit,
         )
         self._writer = Writer(self.model, self.version, self._layout, self._counters)
         self._writer.create(self.reference, self._digest, self._config)
@@ -143,25 +148,36 @@ class Monitor:
         own time (aware datetime or epoch seconds). Costs the caller less than a microsecond; a full buffer drops the row and
         counts it.
         """
+        request = self._request.get()
+        if request is not None and time is None:
+            time = request.time
         if self._pack is not None and self._pack(
             features, score, prediction, id, time, segments, delivered, rule
         ):
-            request = self._request.get()
             if request is not None:
                 request.rows += 1
             return
-        if self._direct and type(features) is dict and len(self._rows) < self._limit and _is_row(features):
-            request = self._request.get()
-            if request is not None:
-                request.rows += 1
-            # A plain tuple in the order of Row, which would cost as much again as all the rest.
-            self._rows.append(
-                (features.copy(), score, prediction, id, time, segments, delivered, rule, request)
-            )
-            return
+        if self._direct and type(features) is dict and len(self._rows) < self._limit:
+            row = features.copy()  # before anybody looks into it: another thread may change it
+            if _is_row(row):
+                if not (type(score) in SINGLE and type(prediction) in SINGLE and type(delivered) in SINGLE):
+                    score, prediction, delivered = self._owned(score, prediction, delivered)
+                if request is not None:
+                    request.rows += 1
+                # A plain tuple in the order of Row, which would cost as much again as all the rest.
+                self._rows.append((row, score, prediction, id, time, segments, delivered, rule, request))
+                return
         self._record(features, score, prediction, id, time, segments, delivered, rule)
 
-    def _record(self, features: Any, *answers: Any) -> None:
+    def _owned(self, score: Any, prediction: Any, delivered: Any) -> tuple[Any, Any, Any]:
+        """The answers of one row, so that nobody can change them before they are counted."""
+        try:
+            return _only(own(score)), _only(own(prediction)), own(delivered)
+        except Exception as error:  # a type of the caller's own
+            self.failed("copy an answer", error)
+            return score, prediction, delivered
+
+    def _record(self, features: Any, score: Any, prediction: Any, *rest: Any) -> None:
         if self._closed:
             return
         self._raise_kept()
@@ -171,7 +187,9 @@ class Monitor:
             request = self._request.get()
             if request is not None:
                 request.rows += _rows_of(features)
-            self._append(own(features), *map(own, answers), request)
+            if not _is_batch(features):
+                score, prediction = _only(score), _only(prediction)
+            self._append(own(features), *map(own, (score, prediction, *rest)), request)
         except SchemaViolation:
             raise
         except Exception as error:
@@ -341,7 +359,10 @@ class Monitor:
         return self._layout.bins
 
     def close(self) -> None:
-        """Flush, and end the thread. A second close does nothing."""
+        """Flush, and end the thread. A second close does nothing.
+
+        What was counted is left to the other processes of the service: read totals before.
+        """
         if not self._closed:
             self._closed = True
             self._limit = 0  # what is recorded from now on is neither held nor counted
@@ -450,6 +471,9 @@ class Monitor:
                 what, self.model, exc_info=error,
             )  # fmt: skip
 
+    def _flush_failed(self, error: BaseException) -> None:
+        self._keep("flush", error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
     def _keep(self, what: str, error: Exception) -> None:
         """The same on the flusher's side, which must go on: with `strict`, the next caller is told."""
         if self.strict:
@@ -485,11 +509,15 @@ def _is_row(features: dict[Any, Any]) -> bool:
     return type(next(iter(features.values()), None)) in SINGLE
 
 
-def _rows_of(features: Any) -> int:
+def _is_batch(features: Any) -> bool:
     try:
-        return frames.length(features) if frames.is_batch(features) else 1
+        return frames.is_batch(features)
     except Exception:  # it cannot even be asked
-        return 1
+        return False
+
+
+def _rows_of(features: Any) -> int:
+    return frames.length(features) if _is_batch(features) else 1
 
 
 def _is_count(n: Any) -> bool:

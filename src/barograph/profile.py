@@ -150,16 +150,22 @@ def category_counts(bins: CategoryBins, values: frames.Column) -> np.ndarray:
         return np.bincount(slots, weights=by_code, minlength=bins.size).astype(np.int64)
     try:
         tally = Tally(frames.items(values))
-    except TypeError:  # a value that cannot be hashed
+    except Exception:  # noqa: BLE001 (a value that cannot be hashed or compared, and says so in its own way)
         tally = Tally()
-    if not tally or any(
-        not isinstance(key, str) and key in (0, 1) for key in tally
-    ):  # True and 1 are one key
+    if not tally or any(map(_is_shared, tally)):
         return np.bincount(bins.index(values), minlength=bins.size).astype(np.int64)
     counts = np.zeros(bins.size, dtype=np.int64)
     for value, n in tally.items():
         counts[bins.slot(value)] += n
     return counts
+
+
+def _is_shared(key: Any) -> bool:
+    """Whether two categories may be this key: True and 1 are equal, and so are False and 0."""
+    try:
+        return not isinstance(key, str) and key in (0, 1)
+    except TypeError:  # pandas' NA has no truth
+        return False
 
 
 def _code_counts(codes: np.ndarray, categories: int) -> np.ndarray:

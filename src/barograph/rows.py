@@ -6,7 +6,7 @@ in numpy.
 
 import math
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -18,16 +18,17 @@ from barograph.bins import CategoryBins
 from barograph.compiled import Drained
 from barograph.layout import Layout
 from barograph.lookup import bounded
-from barograph.naming import PREDICTION, SCORE
+from barograph.naming import OTHER, PREDICTION, SCORE
 from barograph.reference import positive
 
 FAR = 3600.0  # seconds: a row whose own time is further from the clock is not counted by arrival
 MAX_RULES = 50
 FEW = 256  # rows up to which a batch is counted as single rows
 _NONE = type(None)
-SINGLE = frozenset(
-    {float, int, bool, str, _NONE, np.float64, np.int64}
-)  # types of values of one row, for sure
+# Types of values of one row, for sure: those of Python, and numbers of NumPy.
+SINGLE = frozenset({float, int, bool, str, _NONE}) | frozenset(
+    np.dtype(code).type for code in ("?", *np.typecodes["AllInteger"], *np.typecodes["AllFloat"])
+)
 SIZED = frozenset({str, list, tuple, dict})  # types of answers that can be empty
 
 
@@ -161,15 +162,14 @@ class RowCounter:
         """What may raise comes first, so that rows are counted as a whole or not at all."""
         layout, counted = self._layout, self._counted
         empty = _empties(columns.score, columns.prediction)
+        rules = _overriding(columns.rule, columns.delivered, columns.prediction)
         if layout is not None and layout.features:
             self._add_features(layout, columns.features, now)
         counted.rows += len(columns.features)
         counted.empty += empty
         self._scores += columns.score
         self._predictions += columns.prediction
-        if not (_all_none(columns.rule) and _all_none(columns.delivered)):
-            for given in zip(columns.rule, columns.delivered, columns.prediction, strict=True):
-                self._override(*given)
+        self._count_rules(rules)
 
     def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
         shapeless = 0
@@ -182,7 +182,7 @@ class RowCounter:
         except KeyError:
             found = None
         odd = found is None or sum(map(len, features)) != len(features) * len(layout.features)
-        if found is None or odd:
+        if found is None:
             nothing = dict.fromkeys(layout.features)
             found = layout.read([{**nothing, **row} for row in features])
         numbers, categories, others = found
@@ -191,6 +191,7 @@ class RowCounter:
             layout.schema[n].values(list(values), now)
             for n, values in zip(layout.others, others, strict=True)
         ]
+        missing, extra = _odd_columns(layout, features) if odd else ([], [])
         # From here on nothing raises.
         self._singles += len(features)
         self._blocks.append(numbers)
@@ -201,24 +202,18 @@ class RowCounter:
             layout.counter.count(name, x, counts[where], sums[where])
         if shapeless:
             self._counted.bad["shape"] += shapeless
-        if odd:
-            self._count_columns(layout, features)
+        self._counted.missing_columns.update(missing)
+        self._counted.extra_columns.update(extra)
 
-    def _count_columns(self, layout: Layout, features: Sequence[Mapping[str, Any]]) -> None:
-        for row in features:
-            if len(row) != len(layout.features) or any(n not in row for n in layout.features):
-                self._counted.missing_columns.update(n for n in layout.features if n not in row)
-                self._counted.extra_columns.update(str(n)[:80] for n in row if n not in layout.schema)
-
-    def _override(self, rule: Any, delivered: Any, prediction: Any) -> None:
-        if rule is not None or (delivered is not None and _differ(delivered, prediction)):
-            name = "unnamed" if rule is None else str(rule)[:80]
-            known = name in self._counted.overridden or len(self._counted.overridden) < MAX_RULES
-            self._counted.overridden[name if known else "other"] += 1
+    def _count_rules(self, rules: Sequence[str]) -> None:
+        overridden = self._counted.overridden
+        for name in rules:
+            known = name in overridden or len(overridden) < MAX_RULES
+            overridden[name if known else OTHER] += 1
 
     def _near(self, row: Row, now: float) -> bool:
-        """Whether a row's own time is near the clock; a batch loses its far rows in `_add_batch`."""
-        if row.time is None or _is_batch(row.features):
+        """Whether the own time of a single row is near the clock."""
+        if row.time is None:
             return True
         moment = self._moment(row.time)
         if moment is not None and abs(moment - now) > FAR:
@@ -237,7 +232,7 @@ class RowCounter:
             if isinstance(time, datetime) and time.tzinfo is None:
                 self._counted.bad["naive_time"] += 1
             return frames.timestamp(time)
-        seconds = float(frames.floats([time])[0])
+        seconds = time if type(time) is float else float(frames.floats([time])[0])
         if not math.isfinite(seconds):
             self._counted.bad["time"] += 1
             return None
@@ -264,12 +259,15 @@ class RowCounter:
             answers = [None if v is None else frames.take(v, keep) for v in answers]
         lists = [[None] * data.rows if v is None else list(frames.items(v)) for v in answers]
         if data.rows <= FEW:
-            self._add_few(data, lists, now)
+            self._add_as_rows(data, lists, now)
         elif data.rows:
-            self._count_batch(data, lists, now)
+            try:
+                self._count_batch(data, lists, now)
+            except Exception:  # for one value, perhaps
+                self._add_as_rows(data, lists, now)
 
-    def _add_few(self, data: frames.Table, answers: Sequence[list[Any]], now: float) -> None:
-        """A small batch as rows: setting up the counting of a batch would cost more than they do."""
+    def _add_as_rows(self, data: frames.Table, answers: Sequence[list[Any]], now: float) -> None:
+        """A batch as rows: a small one, of which setting up the counting costs more than they do, or one that cannot be read."""
         values = zip(*map(frames.items, data.columns.values()), strict=True)
         features = [dict(zip(data.columns, row, strict=True)) for row in values] or [{}] * data.rows
         nothing = [None] * data.rows
@@ -279,9 +277,10 @@ class RowCounter:
             self._add_rows(Row(*map(tuple, columns)), now)
 
     def _count_batch(self, data: frames.Table, answers: Sequence[list[Any]], now: float) -> None:
+        """As with rows, what may raise comes first."""
         counted, layout = self._counted, self._layout
         score, prediction, delivered, rule = answers
-        empty = _empties(score, prediction)
+        empty, rules = _empties(score, prediction), _overriding(rule, delivered, prediction)
         if layout is not None and layout.features:
             features = {n: v for n, v in data.columns.items() if n in layout.features}
             batch = layout.counter.profile(frames.Table(features, data.rows), now=now)
@@ -299,9 +298,7 @@ class RowCounter:
         counted.empty += empty
         self._scores += score
         self._predictions += prediction
-        if not (_all_none(tuple(rule)) and _all_none(tuple(delivered))):
-            for given in zip(rule, delivered, prediction, strict=True):
-                self._override(*given)
+        self._count_rules(rules)
 
     def _answers(self, values: Any, rows: int) -> Any:
         """Answers of a batch, one for each row, or None where their number is another."""
@@ -380,7 +377,7 @@ class RowCounter:
         counts += np.bincount((slots + layout.category_starts).ravel(), minlength=len(counts))
 
     def _count_answers(self, layout: Layout) -> None:
-        scores = frames.floats(self._scores) if SCORE in layout.bins.columns else None
+        scores = _read(frames.floats, self._scores) if SCORE in layout.bins.columns else None
         predictions: Any = self._predictions
         if scores is not None:
             self._add_values(layout, SCORE, scores, 0.0)
@@ -393,15 +390,62 @@ class RowCounter:
         counts, sums = self._vectors(layout)
         bins, where = layout.bins.columns[name], layout.bins.slice(name)
         if isinstance(bins, CategoryBins):
-            counts[where] += np.bincount(bins.index(values), minlength=bins.size)
+            counts[where] += np.bincount(_read(bins.index, values), minlength=bins.size)
         else:
-            x = layout.schema[name].values(values, now)
+            x = _read(lambda given: layout.schema[name].values(given, now), values)
             layout.counter.count(name, x, counts[where], sums[where])
 
     def _add_grid(self, name: str, values: np.ndarray) -> None:
         off = int(np.sum(np.isfinite(values) & (values != np.floor(values))))
         if off:
             self._counted.grid[name] = self._counted.grid.get(name, 0) + off
+
+
+def _read(read: Callable[[Any], np.ndarray], values: Any) -> np.ndarray:
+    """What `read` makes of values. One that raises when it is looked at is invalid, and takes no other with it."""
+    try:
+        return read(values)
+    except Exception:
+        return np.concatenate([_read_one(read, value) for value in values])
+
+
+def _read_one(read: Callable[[Any], np.ndarray], value: Any) -> np.ndarray:
+    try:
+        return read([value])
+    except Exception:
+        return read([frames.INVALID])
+
+
+def _odd_columns(layout: Layout, rows: Sequence[Mapping[Any, Any]]) -> tuple[list[str], list[str]]:
+    """The columns that rows lack, and those that they have too many, each as often as it is so."""
+    missing: list[str] = []
+    extra: list[str] = []
+    for row in rows:
+        lacking = [name for name in layout.features if name not in row]
+        if lacking or len(row) != len(layout.features):
+            missing += lacking
+            extra += [short(name) for name in row if name not in layout.schema]
+    return missing, extra
+
+
+def _overriding(rules: Sequence[Any], delivered: Sequence[Any], predictions: Sequence[Any]) -> Sequence[str]:
+    """For each answer that post-processing replaced the name of the rule that did."""
+    if _all_none(rules) and _all_none(delivered):
+        return ()
+    given = zip(rules, delivered, predictions, strict=True)
+    return [
+        "unnamed" if rule is None else short(rule)
+        for rule, answer, prediction in given
+        if rule is not None or (answer is not None and _differ(answer, prediction))
+    ]
+
+
+def short(name: Any) -> str:
+    """A name that a caller made up, as a text of 80 characters at most; `other` where it cannot be written."""
+    try:
+        return str(name)[:80]
+    except Exception:
+        return OTHER
 
 
 def _derived(predictions: list[Any], scores: np.ndarray, threshold: float) -> Any:
@@ -431,13 +475,13 @@ def _as_dict(layout: Layout, row: Any) -> dict[str, Any] | None:
 def _is_batch(features: Any) -> bool:
     if type(features) is dict:
         first = next(iter(features.values()), None)
-        return (type(first) in (list, tuple, np.ndarray) or hasattr(first, "to_numpy")) and frames.is_batch(
-            features
-        )
+        return (
+            isinstance(first, (list, tuple, np.ndarray)) or hasattr(first, "to_numpy")
+        ) and frames.is_batch(features)
     return features is not None and frames.is_batch(features)
 
 
-def _all_none(values: tuple[Any, ...]) -> bool:
+def _all_none(values: Sequence[Any]) -> bool:
     try:
         return values.count(None) == len(values)
     except Exception:  # a value whose comparison raises
@@ -456,7 +500,10 @@ def _empties(scores: Sequence[Any], predictions: Sequence[Any]) -> int:
 
 def _is_empty(prediction: Any) -> bool:
     """No answer: None, or a text or list without content."""
-    return prediction is None or (isinstance(prediction, (str, list, tuple, dict)) and not prediction)
+    try:
+        return prediction is None or (isinstance(prediction, (str, list, tuple, dict)) and not prediction)
+    except Exception:  # a type of the caller's own, whose length raises
+        return False
 
 
 def _differ(delivered: Any, prediction: Any) -> bool:

@@ -51,6 +51,18 @@ class Watched:
         answer = _ANSWERS.get(name)
         return found if answer is None else partial(self._call, found, answer)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._model, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._model, name)
+
+    def __repr__(self) -> str:
+        return repr(self._model)
+
     def __copy__(self) -> "Watched":
         return watched(copy.copy(self._model), self._recorder)
 
@@ -69,30 +81,37 @@ class Watched:
         features = args[0] if args else next(iter(options.values()), None)
         if recorder.reject:
             recorder.refuse(named(features, self._names))
+        rows = self._own(features)  # before the model has them: it may change them in place
         running = _Running(recorder)
         with running as request:
             result = method(*args, **options)
             running.waits = inspect.isawaitable(result)
             if not running.waits:
-                self._answered(request, answer, features, result)
+                self._answered(request, answer, rows, result)
                 return result
-        return self._awaited(result, answer, features, running.start)
+        return self._awaited(result, answer, rows, running.start)
 
-    async def _awaited(self, result: Any, answer: "Answer", features: Any, start: float) -> Any:
+    async def _awaited(self, result: Any, answer: "Answer", rows: Any, start: float) -> Any:
         with _Running(self._recorder, start) as request:
             value = await result
-            self._answered(request, answer, features, value)
+            self._answered(request, answer, rows, value)
             return value
 
-    def _answered(self, request: Request, answer: "Answer", features: Any, result: Any) -> None:
-        own_rows = own(features)
+    def _own(self, features: Any) -> Any:
+        try:
+            return own(features)
+        except Exception as error:  # a type of the caller's own
+            self._recorder.failed("copy the rows of a call", error)
+            return features
+
+    def _answered(self, request: Request, answer: "Answer", rows: Any, result: Any) -> None:
         try:
             given = answer(self._model, result)
         except Exception as error:
             given = {}
             self._recorder.failed("read an answer", error)
         try:
-            self._recorder.answered(request, Pending(own_rows, names=self._names, **given))
+            self._recorder.answered(request, Pending(rows, names=self._names, **given))
         except Exception as error:
             self._recorder.failed("record an answer", error)
 
@@ -149,6 +168,7 @@ def _as_score(model: Any, result: Any) -> dict[str, Any]:
 
 
 _ANSWERS: Mapping[str, Answer] = {"predict": _as_prediction, "predict_proba": _as_score}
+_OWN = ("_model", "_recorder", "_names")
 _FORWARDED = ("__getitem__", "__len__", "__iter__")
 
 
@@ -173,7 +193,7 @@ def _forward(name: str) -> Callable[..., Any]:
 
 
 def own(values: Any) -> Any:
-    """A copy of what the caller may change before the flush, rows or columns in it too; immutable frames as they are.
+    """A copy of what the caller may change before the flush, rows or columns in it too; Arrow's tables as they are.
 
     >>> rows = [{"x": 1.0}]
     >>> owned = own(rows)
@@ -185,8 +205,9 @@ def own(values: Any) -> Any:
     if kind in SINGLE:
         return values
     if kind is dict:
+        values = values.copy()  # before anybody looks into it: another thread may change it
         one_row = type(next(iter(values.values()), None)) in SINGLE
-        return values.copy() if one_row else {name: _copied(column) for name, column in values.items()}
+        return values if one_row else {name: _copied(column) for name, column in values.items()}
     if (kind is list or kind is tuple) and values and type(values[0]) not in SINGLE:
         return kind(map(_copied, values))
     if isinstance(values, (list, np.ndarray)) or not isinstance(values, Mapping):
@@ -196,9 +217,15 @@ def own(values: Any) -> Any:
 
 def _copied(values: Any) -> Any:
     """A copy of a container, or of a frame that can be changed; else the same."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values.tolist()  # None for what is masked
     if isinstance(values, (dict, list, np.ndarray, np.void)):
         return values.copy()
-    return values.copy() if hasattr(values, "iloc") and hasattr(values, "copy") else values
+    if hasattr(values, "iloc") and hasattr(values, "copy"):  # pandas
+        return values.copy()
+    if hasattr(values, "to_arrow") and hasattr(values, "clone"):  # Polars, whose clone copies no numbers
+        return values.clone()
+    return values
 
 
 def named(features: Any, names: tuple[str, ...] | None) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -9,13 +10,12 @@ from barograph import naming
 from barograph.counters import Series, SharedCounters
 from barograph.environment import package_version
 from barograph.layout import Layout
-from barograph.naming import Metric
+from barograph.naming import OTHER, Metric
 from barograph.reference import Reference
 from barograph.resources import Usage
-from barograph.rows import Counted
+from barograph.rows import Counted, short
 
 MAX_LABELS = 50  # values of a label that callers make up: stages, errors, rules, events
-OTHER = "other"
 DROPPED = ("buffer_full", "time", "batch", "unreadable")
 BAD = ("shape", "length", "time", "naive_time", "empty_batch", "batch", "rejected", "failed")
 
@@ -33,15 +33,15 @@ class Writer:
         """The series of this version with these labels."""
         return Series.of(metric, {**self._names, **labels})
 
-    def bounded(self, label: str, value: str) -> str:
+    def bounded(self, label: str, value: Any) -> str:
         """A label value that a caller made up, cut to 80 characters; past 50 of them it is `other`."""
         known = self._labels.setdefault(label, set())
-        value = str(value)[:80]
-        if value not in known:
+        name = short(value)
+        if name not in known:
             if len(known) >= MAX_LABELS:
                 return OTHER
-            known.add(value)
-        return value
+            known.add(name)
+        return name
 
     def create(self, reference: Reference | None, digest: str, config: str) -> None:
         """Make every series that can be named at 0: a counter that is first seen at 5 has an increase of 0."""
