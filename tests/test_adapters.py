@@ -3,6 +3,7 @@
 import re
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,3 +284,18 @@ def test_what_is_recorded_is_in_our_vocabulary(name):
 def test_an_alert_works_on_another_server_s_numbers(tmp_path):
     story = promtool.Story(series(TRITON), at=20, fires=[{"model": "fraud", "version": "1"}])
     assert promtool.tell(tmp_path, naming.ERRORS_HIGH.name, story, before=groups("triton")[:1]) == ""
+
+
+def test_the_rule_in_the_docs_makes_business_events_of_a_counter_that_is_there_already(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "mixin.md").read_text()
+    own = yaml.safe_load(re.search(r"```yaml\n(groups:.+?)```", page, re.DOTALL)[1])["groups"]
+    week = 7 * 1440 // 4
+    orders = f"0+80x59 _x{week - 60 - 15} 0+80x29 2320x60"  # as many a week ago, and then none
+    story = promtool.Story(
+        {'shop_orders_total{job="shop",instance="a"}': orders},
+        at=(7 * 1440 + 160) // 4 * 4,
+        fires=[{"model": "ranking", "event": "order"}],
+        step=4,
+        evaluate=4,
+    )
+    assert promtool.tell(tmp_path, naming.BUSINESS_STOPPED.name, story, before=own) == ""

@@ -78,7 +78,6 @@ FIRING = [
 # What answers nothing where all is well, or before a week has gone by: (panel, part of the query).
 QUIET = [
     ("How many predictions are made?", "offset 1w"),
-    ("How many answers are empty?", "usual_ratio1w"),
     ("How many business events are there?", "expected1h"),
     ("Does the monitor lose rows?", ""),
     ("Are workers missing from the totals?", "unshared"),

@@ -392,6 +392,11 @@ def test_objectives_are_drawn_as_they_were_chosen() -> None:
     assert "0.123" not in json.dumps(FOUND)
 
 
+def test_all_replicas_are_those_of_the_model_and_not_every_process_that_is_scraped() -> None:
+    (instance,) = (v for v in FOUND["barograph-system"]["templating"]["list"] if v["name"] == "instance")
+    assert "allValue" not in instance and "$model" in instance["query"]["query"]
+
+
 def test_an_id_stays_when_other_panels_come_and_go() -> None:
     def ids(*titles: str) -> dict[str, int]:
         shown = tuple(lines(title, "Help.", "few.", "none", Target("up", "{{job}}")) for title in titles)

@@ -424,7 +424,7 @@ def test_each_reference_is_read_and_calibrated_once_however_many_there_are(world
     world.references.room = 1
     calibrated = []
     inner = evaluate.calibrate
-    monkeypatch.setattr(evaluate, "calibrate", lambda *a: calibrated.append(a) or inner(*a))
+    monkeypatch.setattr(evaluate, "calibrate", lambda *a, **k: calibrated.append(a) or inner(*a, **k))
     other = swapped(world.reference)
     world.files[other.id] = other.to_json()
     with second_version(world, tmp_path, other) as second:

@@ -476,6 +476,13 @@ def test_the_verb_writes_and_checks(tmp_path):
     assert again.exit_code == 0 and again.output.strip().endswith("nothing to change")
 
 
+@pytest.mark.parametrize(("asked", "counted"), [(0.6, "0.5"), (100, "30"), (2, "")])
+def test_the_verb_says_where_durations_are_counted_to_another_time_than_asked_for(tmp_path, asked, counted):
+    said = " ".join(run(tmp_path / "m", "--latency-seconds", asked).output.split())
+    assert (f"up to {counted} s, not {asked:g} s" in said) is bool(counted)
+    assert f"took longer than {counted or asked} s" in (tmp_path / "m" / "alerts.yaml").read_text()
+
+
 def test_the_verb_says_what_it_kept(folder):
     (folder / "alerts.yaml").write_text("groups: []\n")
     said = run(folder)

@@ -280,6 +280,11 @@ def test_what_is_absent_is_not_0(ask):
 
 def test_silence_is_looked_for_in_what_was_expected(ask):
     written = alerts.silent(naming.PREDICTIONS)
+    hour = f"{promql.events_name(naming.PREDICTIONS, promql.HOUR)} offset 1h"
+    written = written.replace(hour, "(sum by (model) (increase(ml_predictions_total[1h] offset 1h)))")
+    for window in promql.STEADY_WINDOWS:
+        steady = promql.steady_name(naming.PREDICTIONS, window)
+        written = written.replace(steady, "group by (model) (ml_predictions_total offset 2h)")
     for window in promql.SILENCE_WINDOWS:
         came = promql.increase(naming.PREDICTIONS, promql.span(window), by=promql.MODEL)
         written = written.replace(promql.events_name(naming.PREDICTIONS, window), f"({came})")

@@ -3,6 +3,7 @@
 A new check is a function here and its name in CHECKS, or in OF_MODEL where versions are looked at together.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -27,6 +28,12 @@ from barograph.tiles import Tiles
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86_400, traffic.WEEK
 ENOUGH_ROWS = 30
 EMPTY_POINTS = 0.05
+EMPTY_DEVIATIONS = 3  # of chance: an hour of few rows has a larger share now and then
+EMPTY_KNOWN = 300  # rows from which on a version's own week says what is usual; before, the model's does
+EMPTY_UNKNOWN = (
+    0.45  # usual, as long as nothing is known of the model: more than half of its answers are then too many
+)
+_BURSTS = 120  # minutes without events that are news of what comes in bursts
 STILL_SEEN = 10 * MINUTE
 FAILURES = 3  # in a row: one slow answer is no outage, however fast the clock runs
 LONGEST = max(burn.long for burn in BURNS)
@@ -87,6 +94,30 @@ class Counters:
         model = version if isinstance(version, str) else version.model
         found = windows.find(metric, model, {**named, **labels})
         return np.asarray(sum((counts[part].sum(axis=0) for counts in found), np.zeros(1, dtype=np.int64)))
+
+    def lately(self, metric: Metric, model: str, minutes: int, **labels: str) -> int:
+        """What the series of a model grew by in so many minutes, two hours at most."""
+        if minutes <= HOUR // MINUTE:
+            return int(self.total(metric, model, self.end - minutes * MINUTE, self.end, **labels).sum())
+        return int(sum(counts.sum() for counts in self._two_hours.find(metric, model, labels)))
+
+    def steady(self, metric: Metric, model: str, minutes: int, **labels: str) -> bool:
+        """Whether events came without a gap of so many minutes, in an hour some time ago of which the minutes are known."""
+        found = (hour.find(metric, model, labels) for hour in self._before)
+        hours = (sum((counts[:, 0] for counts in each), np.zeros(1, dtype=np.int64)) for each in found)
+        return any(traffic.steady(np.asarray(hour), minutes) for hour in hours)
+
+    @cached_property
+    def _two_hours(self) -> "_Windows":
+        return _Windows.read(self._tiles, _BY_HOUR, self.end - 2 * HOUR, self.end, 2 * HOUR)
+
+    @cached_property
+    def _before(self) -> list["_Windows"]:
+        """Hours that tell whether events come steadily; read where there is silence, which is rare."""
+        return [
+            _Windows.read(self._tiles, _BY_HOUR, end - HOUR, end, MINUTE)
+            for end in (self.end - before for before in traffic.STEADY_BEFORE)
+        ]
 
     @cached_property
     def _longest(self) -> "_Windows":
@@ -206,13 +237,22 @@ def business(look: Look) -> list[Condition]:
 def _silence(
     look: Look, rule: Rule, metric: Metric, first: int, say: Callable[[float, int], str], **labels: str
 ) -> Condition:
-    """Whether nothing came in the shortest window in which enough events are expected: of the model, whatever the version."""
+    """Whether nothing came in the shortest window in which enough events are expected: of the model, whatever the version.
+
+    Events that come in bursts (a batch an hour) leave gaps; they are missed after two hours without any.
+    """
     least = float(look.usual(metric, first, **labels).min())
+    model, counters = look.version.model, look.counters
     minutes = next((m for m in (5, 15) if least * m / 60 >= traffic.SILENCE), 60)
+    came = counters.lately(metric, model, minutes, **labels)
+    while not came and least >= traffic.SILENCE and minutes < _BURSTS:
+        if counters.steady(metric, model, min(minutes, 15), **labels):
+            break
+        minutes = {5: 15, 15: 60, 60: _BURSTS}[minutes]
+        came = counters.lately(metric, model, minutes, **labels)
     expected = None if np.isnan(least) else least * minutes / 60
     start = look.end - minutes * MINUTE
-    came = int(look.counters.total(metric, look.version.model, start, look.end, **labels).sum())
-    silent = traffic.silent(came, expected)
+    silent = traffic.silent(came, None if expected is None else min(expected, least))
     text = say(expected or 0.0, minutes)
     found = look.condition(rule, silent, start, value=0.0, threshold=expected, text=text)
     return replace(found, version="")  # a version that another one replaced is silent by right
@@ -296,16 +336,30 @@ def empty(look: Look) -> list[Condition]:
         return [look.condition(naming.EMPTY_HIGH, None, start, end)]
     labels = look.version.names
     week = slice(-WEEK // HOUR - 1, -1)
-    before, all_before = (
-        int(look.counters.hours(m, **labels)[week].sum()) for m in (naming.EMPTY, naming.PREDICTIONS)
-    )
-    usual = before / all_before if all_before else 0.0
-    limit = look.limits.get("empty", usual + EMPTY_POINTS)
+    usual, known = EMPTY_UNKNOWN, False
+    for least, named in ((EMPTY_KNOWN, labels), (ENOUGH_ROWS, {"model": look.version.model})):
+        before, all_before = (
+            int(look.counters.hours(m, **named)[week].sum()) for m in (naming.EMPTY, naming.PREDICTIONS)
+        )
+        if all_before >= least:
+            usual, known = before / all_before, True
+            break
+    limit = look.limits.get("empty", empty_limit(usual, rows))
     value = found / rows
-    text = sentences.empty(value, usual)
+    text = sentences.empty(value, usual) if known else f"{sentences.share(value)} of answers are empty"
     return [
         look.condition(naming.EMPTY_HIGH, value > limit, start, end, value=value, threshold=limit, text=text)
     ]
+
+
+def empty_limit(usual: float, rows: float) -> float:
+    """The share of empty answers among so many that is too large: 5 points above what is usual, and what chance adds.
+
+    >>> round(empty_limit(0.05, 40), 3), round(empty_limit(0.05, 90_000), 3)
+    (0.242, 0.103)
+    """
+    share = usual + EMPTY_POINTS
+    return share + EMPTY_DEVIATIONS * math.sqrt(max(share * (1 - share), 0.0) / rows)
 
 
 def dependencies(look: Look) -> list[Condition]:

@@ -20,9 +20,10 @@ EVENT = ("model", "event")
 CELL = ("model", "version", "bins", "column", "role", "cell")
 REPLICA = ("instance", "pod")  # what tells replicas apart: their counts add up
 
-QUANTILES = (0.5, 0.95, 0.99)
+QUANTILES = (0.95,)  # those that are recorded; dashboards ask for others over the range that is shown
 BURN_WINDOWS = tuple(sorted({seconds for burn in BURNS for seconds in (burn.long, burn.short)}))
 SILENCE_WINDOWS = (300, 900, HOUR)  # looked at for silence: the shortest in which enough events are expected
+STEADY_WINDOWS = (300, 900)  # gaps by which events that come in bursts are told
 CELL_STEP = 300  # seconds between two recordings of a column's cells
 
 
@@ -52,14 +53,16 @@ def recorded(level: Iterable[str], metric: Metric, operation: str) -> str:
 PREDICTION_RATE = recorded(VERSION, naming.PREDICTIONS, "rate5m")
 ERROR_RATE = recorded(VERSION, naming.ERRORS, "rate5m")
 MEAN_SECONDS = recorded(STAGE, naming.DURATION, "mean5m")
-MAX_SECONDS = recorded(STAGE, naming.DURATION, "max5m")
 EMPTY_RATIO = recorded(VERSION, naming.EMPTY, "ratio1h")
+EMPTY_EXPECTED = recorded(VERSION, naming.EMPTY, "expected_ratio1h")
+EMPTY_LIMIT = recorded(VERSION, naming.EMPTY, "limit_ratio1h")
 ROWS_1H = recorded(VERSION, naming.PREDICTIONS, "increase1h")
 REFERENCES = recorded((*VERSION, "reference"), naming.MODEL_INFO, "count")
 # Every CELL_STEP only, as long as Prometheus looks back: ask for `latest` of these, else there are gaps.
 EMPTY_5M = recorded(VERSION, naming.EMPTY, "increase5m")
 ROWS_5M = recorded(VERSION, naming.PREDICTIONS, "increase5m")
 EMPTY_USUAL = recorded(VERSION, naming.EMPTY, "usual_ratio1w")
+EMPTY_USUAL_OF_MODEL = recorded(MODEL, naming.EMPTY, "usual_ratio1w")
 CELLS_5M = recorded(CELL, naming.COLUMN_VALUES, "increase5m")
 CELLS_1H = recorded(CELL, naming.COLUMN_VALUES, "increase1h")
 SHARE_1H = recorded(CELL, naming.COLUMN_VALUES, "share1h")
@@ -121,6 +124,11 @@ def expected_name(metric: Metric) -> str:
     return recorded(events_level(metric), metric, "expected1h")
 
 
+def steady_name(metric: Metric, window: int) -> str:
+    """There where events came without a gap as long as one of STEADY_WINDOWS (seconds): fewer of them are then news."""
+    return recorded(events_level(metric), metric, f"steady{span(window)}")
+
+
 def events_level(metric: Metric) -> tuple[str, ...]:
     """The labels by which events are counted: predictions by model, business events by model and kind."""
     return EVENT if metric is naming.BUSINESS else MODEL
@@ -179,14 +187,15 @@ def rate(
     return total(f"rate({selector(metric, *matchers, suffix=suffix)}[{window}])", by)
 
 
-def ratio(part: str, whole: str) -> str:
-    """A share; absent where the whole is 0 or absent, never 0 or NaN.
+def ratio(part: str, whole: str, least: int = 0) -> str:
+    """A share; absent where the whole is 0, below `least` or absent, never 0 or NaN.
 
-    >>> ratio("failed", "calls")
-    'failed / (calls > 0)'
+    >>> ratio("failed", "calls"), ratio("failed", "calls", 30)
+    ('failed / (calls > 0)', 'failed / (calls >= 30)')
     """
     simple = part.replace("_", "a").replace(":", "a").isalnum()
-    return f"{part} / ({whole} > 0)" if simple else f"({part}) / ({whole} > 0)"
+    enough = f"({whole} >= {least})" if least else f"({whole} > 0)"
+    return f"{part} / {enough}" if simple else f"({part}) / {enough}"
 
 
 TOTAL = matcher("stage", naming.TOTAL)  # of durations: the request as a whole

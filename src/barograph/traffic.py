@@ -15,6 +15,11 @@ WEEKS = 4
 SILENCE = (
     14  # expected events above which none at all is no accident: chance would do it once in a million hours
 )
+STEADY_BEFORE = (
+    2 * 3600,
+    86_400,
+    WEEK,
+)  # seconds ago that an hour ended in which events may have come steadily
 
 
 def rate(count: float, seconds: float) -> float:
@@ -99,6 +104,17 @@ def slower(counts: np.ndarray, seconds: float) -> int:
     3
     """
     return int(np.sum(counts[bisect_left(DURATION_BUCKETS, seconds) + 1 :]))
+
+
+def steady(counts: np.ndarray, size: int) -> bool:
+    """Whether events came in every run of `size` windows: those that come in bursts leave gaps, and a gap is no news then.
+
+    >>> steady(np.array([3, 0, 2, 1, 0, 4]), 2), steady(np.array([9, 0, 0, 0, 0, 9]), 2)
+    (True, False)
+    """
+    if len(counts) < size:
+        return False
+    return bool(np.convolve(counts > 0, np.ones(size, dtype=np.int64), "valid").all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,7 @@ def _now(options: Choices) -> Iterator[Panel]:
         Target(promql.rate(naming.PREDICTIONS, RATE, ANY_VERSION, by=()), "predictions"),
         thresholds=(Threshold("blue"),),
     )
-    counted = f"count(count by (model) ({selector(naming.MODEL_INFO, ANY_VERSION)}))"
+    counted = f"count(count by (model) ({selector(naming.PREDICTIONS, ANY_VERSION)}))"
     yield stat(
         "How many models report?",
         "Models of which at least one replica is scraped.",
@@ -334,7 +334,7 @@ def by_model() -> tuple[str, ...]:
         f"max by (model) ({selector(promql.EMPTY_RATIO, ANY_VERSION)})",
         outputs,
         inputs,
-        f"count by (model) ({selector(naming.MODEL_INFO, ANY_VERSION)})",
+        f"count by (model) (group by (model, instance) ({selector(naming.PREDICTIONS, ANY_VERSION)}))",
     )
 
 

@@ -97,7 +97,7 @@ def _now(options: Choices) -> Iterator[Panel]:
         f"below {options.latency_seconds:g} s, the objective. Yellow is above it, red at twice as long.",
         "s",
         Target(
-            promql.quantile(options.latency_objective, RATE, promql.TOTAL, *VERSIONS, by=BY_MODEL),
+            promql.quantile(options.latency_objective, RATE, promql.TOTAL, *VERSIONS, by=BY_MODEL) + " >= 0",
             "{{model}}",
         ),
         terms=("quantile", "objective"),
@@ -166,7 +166,8 @@ def _service(options: Choices) -> Iterator[Panel]:
         Target(promql.mean(RATE, promql.TOTAL, *VERSIONS, by=BY_MODEL), "{{model}} mean"),
         *(
             Target(
-                promql.quantile(q, RATE, promql.TOTAL, *VERSIONS, by=BY_MODEL), f"{{{{model}}}} p{q * 100:g}"
+                promql.quantile(q, RATE, promql.TOTAL, *VERSIONS, by=BY_MODEL) + " >= 0",
+                f"{{{{model}}}} p{q * 100:g}",
             )
             for q in (0.95, 0.99)
         ),
@@ -192,14 +193,15 @@ def _service(options: Choices) -> Iterator[Panel]:
 def _output() -> Iterator[Panel]:
     yield lines(
         "How many answers are empty?",
-        "Answers that hold nothing as a share of all, over the last hour; dashed, the share of the week before.",
-        "close to the dashed line. Five points above it page.",
+        "Answers that hold nothing as a share of all, over the last hour; dashed, the line above which it pages: five "
+        "points above what is usual of the version, or of its model while it is new, and more where answers are few.",
+        "well below the dashed line.",
         "percentunit",
         Target(selector(promql.EMPTY_RATIO, *VERSIONS), "{{model}} {{version}}"),
-        Target(promql.latest(selector(promql.EMPTY_USUAL, *VERSIONS)), "{{model}} {{version}} usual"),
+        Target(selector(promql.EMPTY_LIMIT, *VERSIONS), "{{model}} {{version}} line"),
         terms=("empty share",),
         thresholds=rising(0.01, 0.05),
-        overrides=(_dashed(".*usual"),),
+        overrides=(_dashed(".*line"),),
         link=TO_MODEL,
     )
     yield lines(

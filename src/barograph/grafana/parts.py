@@ -182,17 +182,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice at the top of a dashboard: the values of a label. `everything` adds All, and starts with it."""
+    """A choice at the top of a dashboard: the values of a label. `everything` adds All, and starts with it.
+
+    All stands for any value, or, where it is `listed`, for each that the query found: series of others may have the label, too.
+    """
 
     name: str
     label: str
     query: str
     help: str
     everything: bool = False
+    listed: bool = False
 
     def to_dict(self) -> Json:
         """As Grafana has it. Several can be chosen, and thereby Grafana escapes what a regular expression would read."""
-        chosen: Json = {"allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}}
+        chosen: Json = {"current": {"text": ["All"], "value": ["$__all"]}}
+        if not self.listed:
+            chosen["allValue"] = ".*"
         return {
             "name": self.name, "label": self.label, "description": self.help, "type": "query",
             "datasource": DATASOURCE, "query": {"query": self.query, "refId": self.name}, "refresh": 2, "sort": 7,

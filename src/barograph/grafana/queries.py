@@ -72,9 +72,10 @@ COLUMN_CHOICE = Variable(
 INSTANCE_CHOICE = Variable(
     "instance",
     "Replica",
-    f"label_values({selector(naming.MODEL_INFO, *VERSIONS)}, instance)",
+    f"label_values({selector(naming.PREDICTIONS, *VERSIONS)}, instance)",
     "Replicas that served the model in the time shown.",
     everything=True,
+    listed=True,
 )
 
 _INFO = ("model", "version", "digest", "config", "reference")

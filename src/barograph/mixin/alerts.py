@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from barograph import alert, naming, promql
-from barograph.checks import EMPTY_POINTS, ENOUGH_ROWS
+from barograph.checks import ENOUGH_ROWS
 from barograph.drift import SIGNALS
 from barograph.grafana.parts import FEATURES, MAIN, MODEL, SYSTEM
 from barograph.mixin.options import Options
 from barograph.mixin.text import to_yaml
 from barograph.naming import Metric, Rule
-from barograph.promql import HOUR, latest, matcher, selector, span
+from barograph.promql import HOUR, matcher, selector, span
 from barograph.traffic import SILENCE
 
 FILE = "alerts.yaml"
@@ -26,6 +26,7 @@ Check it: promtool check rules --lint=all --lint-fatal alerts.yaml
 WATCHDOG = "Watchdog"
 SEVERITIES = {alert.PAGE: "critical", alert.TICKET: "warning"}
 HELD = "5m"  # how long a gauge that was last seen counts as there
+FLAPPING = "10m"  # over which most of a process's scrapes fail while it restarts again and again
 SEEN = "1d"  # how long what was seen is remembered
 STALE = 300  # seconds after which the evaluator, which makes a pass a minute, is late
 
@@ -36,9 +37,12 @@ class Alert:
 
     expression: Callable[[Options], str]
     summary: str
-    description: str
+    description: str | Callable[[Options], str]
     dashboard: str = MAIN
     judged: bool = False  # by the evaluator, which has waited already
+    shown: tuple[str, ...] | None = (
+        None  # labels that choose what the dashboard shows, where others than usual
+    )
 
 
 def files(options: Options) -> dict[str, str]:
@@ -58,6 +62,7 @@ def groups(options: Options) -> list[dict[str, Any]]:
 
 def _alert(rule: Rule, found: Alert, options: Options) -> dict[str, Any]:
     """`for` and `keep_firing_for` (Prometheus 2.42 and later) where the rule waits."""
+    description = found.description if isinstance(found.description, str) else found.description(options)
     waits = {"for": rule.pending, "keep_firing_for": 0 if found.judged else rule.keep_firing}
     return {
         "alert": rule.name,
@@ -66,9 +71,9 @@ def _alert(rule: Rule, found: Alert, options: Options) -> dict[str, Any]:
         "labels": {"severity": SEVERITIES[rule.severity], "group": rule.group},
         "annotations": {
             "summary": found.summary,
-            "description": found.description,
+            "description": description,
             "runbook_url": options.runbook(rule.name),
-            "dashboard_url": dashboard_url(found.dashboard, options),
+            "dashboard_url": dashboard_url(found.dashboard, options, found.shown),
         },
     }
 
@@ -89,9 +94,10 @@ def _watchdog(options: Options) -> dict[str, Any]:
     }
 
 
-def dashboard_url(uid: str, options: Options) -> str:
-    """A dashboard at the model, version and column of the alert."""
-    variables = [f"var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in _VARIABLES[uid]]
+def dashboard_url(uid: str, options: Options, labels: tuple[str, ...] | None = None) -> str:
+    """A dashboard at the model, version and column of the alert, or at what else of its labels the dashboard knows."""
+    chosen = _VARIABLES[uid] if labels is None else labels
+    variables = [f"var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in chosen]
     return f"{options.grafana_url}/d/{uid}{'?' if variables else ''}{'&'.join(variables)}"
 
 
@@ -132,24 +138,45 @@ def silent(metric: Metric) -> str:
     """None came, at 0 or absent, in the shortest window in which enough were expected; the value is how many were.
 
     Quiet where nothing is known of earlier weeks, and where the rules were not evaluated when the window began: then
-    Prometheus was down, and counted nothing.
+    Prometheus was down, and counted nothing. Events that come in bursts, a batch an hour, leave gaps that are as long as the
+    window: they are missed after two hours without any.
     """
     by = ", ".join(promql.events_level(metric))
     parts = []
     for window in promql.SILENCE_WINDOWS:
         share = f" * {window} / {HOUR}" if window != HOUR else ""
-        began = f"present_over_time({promql.RULES_ALIVE}[2m] offset {span(window - 120)})"
+        steady = promql.steady_name(metric, min(window, max(promql.STEADY_WINDOWS)))
         parts.append(
             f"{promql.expected_name(metric)}{share} >= {SILENCE}\n"
             f"unless on ({by}) {promql.events_name(metric, window)} > 0\n"
-            f"and on () {began}"
+            f"unless on ({by}) {_first_seen(metric, window)} > 0\n"
+            f"and on ({by}) {steady}\n"
+            f"and on () {_alive(window)}"
         )
+    hour = promql.events_name(metric, HOUR)
+    parts.append(
+        f"{promql.expected_name(metric)} >= {SILENCE}\n"
+        f"unless on ({by}) {hour} > 0\n"
+        f"unless on ({by}) {hour} offset {span(HOUR)} > 0\n"
+        f"unless on ({by}) {_first_seen(metric, 2 * HOUR)} > 0\n"
+        f"and on () {_alive(2 * HOUR)}"
+    )
     return "\nor\n".join(parts)
 
 
+def _first_seen(metric: Metric, window: int) -> str:
+    """What counters stand at that were not there a window ago: `increase` does not see what they were first seen with."""
+    new = f"{metric.name} unless {metric.name} offset {span(window)}"
+    return promql.total(new, promql.events_level(metric))
+
+
+def _alive(window: int) -> str:
+    """The rules were evaluated so many seconds ago."""
+    return f"present_over_time({promql.RULES_ALIVE}[2m] offset {span(window - 120)})"
+
+
 def _empty(_: Options) -> str:
-    usual = f"({latest(promql.EMPTY_USUAL)} or 0 * {promql.EMPTY_RATIO})"
-    return f"{promql.EMPTY_RATIO} > {usual} + {EMPTY_POINTS}\nand {promql.ROWS_1H} >= {ENOUGH_ROWS}"
+    return f"{promql.EMPTY_RATIO} > {promql.EMPTY_LIMIT}\nand {promql.ROWS_1H} >= {ENOUGH_ROWS}"
 
 
 def judged(rule: Rule) -> Callable[[Options], str]:
@@ -191,9 +218,12 @@ def _unshared(_: Options) -> str:
 
 
 def _down(options: Options) -> str:
-    """`up` is there after a scrape that failed, too; where no target is left, it is absent."""
+    """`up` is there after a scrape that failed, too; where no target is left, it is absent.
+
+    A process that restarts again and again answers now and then: it is down where it does not answer most of the time.
+    """
     up = selector("up", matcher("job", options.job, "=~"))
-    return f"{up} == 0\nor\nabsent({up})"
+    return f"{up} == 0\nor\navg_over_time({up}[{FLAPPING}]) < 0.5\nor\nabsent({up})"
 
 
 def _stale(_: Options) -> str:
@@ -228,6 +258,10 @@ _JUDGED = (
 )
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
 def _silence(what: str, remedy: str) -> str:
     return f"{{{{ $value | printf `%.0f` }}}} {what} were expected by the same hours of earlier weeks, and none came. {remedy}"
 
@@ -248,8 +282,10 @@ ALERTS: dict[str, Alert] = {
             Alert(
                 lambda options: _errors(1 - options.error_objective),
                 f"Predictions of {_WHO} fail.",
-                "{{ $value | humanizePercentage }} of the calls failed, and still do: the error budget of a month is used up"
-                " many times too fast.",
+                lambda options: (
+                    "{{ $value | humanizePercentage }} of the calls failed over the last hour, or six, and still do: at most"
+                    f" {_percent(1 - options.error_objective)} may. A month's error budget is used up many times too fast."
+                ),
             ),
         ),
         (
@@ -257,7 +293,11 @@ ALERTS: dict[str, Alert] = {
             Alert(
                 lambda options: _slow(1 - options.latency_objective),
                 f"Predictions of {_WHO} are slow.",
-                "{{ $value | humanizePercentage }} of the calls took longer than the objective, and still do.",
+                lambda options: (
+                    "{{ $value | humanizePercentage }} of the calls over the last hour, or six, took longer than"
+                    f" {promql.bucket(options.latency_seconds):g} s, and still do: at most"
+                    f" {_percent(1 - options.latency_objective)} may."
+                ),
             ),
         ),
         (
@@ -265,7 +305,8 @@ ALERTS: dict[str, Alert] = {
             Alert(
                 _empty,
                 f"Too many answers of {_WHO} are empty.",
-                "{{ $value | humanizePercentage }} of the last hour's answers held nothing; the line is 5 points above usual.",
+                "{{ $value | humanizePercentage }} of the last hour's answers held nothing. The line is 5 points above usual,"
+                " and more where answers are few.",
                 MODEL,
             ),
         ),
@@ -315,6 +356,7 @@ ALERTS: dict[str, Alert] = {
                 f"The monitor of {_WHO} drops rows.",
                 "About {{ $value | printf `%.0f` }} rows of the last 10 minutes were not counted.",
                 SYSTEM,
+                shown=("model", "version"),
             ),
         ),
         (
@@ -348,7 +390,7 @@ ALERTS: dict[str, Alert] = {
             Alert(
                 _down,
                 "{{ if $labels.instance }}{{ $labels.instance }} cannot be read.{{ else }}No serving process is read.{{ end }}",
-                "{{ if $labels.instance }}Prometheus gets no answer from its /metrics (job {{ $labels.job }})."
+                "{{ if $labels.instance }}Prometheus gets no answer from its /metrics (job {{ $labels.job }}), or seldom one."
                 "{{ else }}Prometheus has no target of the jobs that the mixin was written for.{{ end }}",
                 SYSTEM,
             ),

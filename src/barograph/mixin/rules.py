@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from barograph import naming, promql
+from barograph.checks import EMPTY_DEVIATIONS, EMPTY_KNOWN, EMPTY_POINTS, EMPTY_UNKNOWN, ENOUGH_ROWS
 from barograph.mixin.options import Options
 from barograph.mixin.text import to_yaml
 from barograph.naming import Metric
 from barograph.promql import HOUR, WEEK, span
+from barograph.traffic import STEADY_BEFORE
 
 FILE = "rules.yaml"
 WEEKS = 4
@@ -49,6 +51,8 @@ def traffic() -> dict[str, str]:
         for window in promql.SILENCE_WINDOWS:
             counted = promql.increase(metric, span(window), by=promql.events_level(metric))
             found[promql.events_name(metric, window)] = counted
+        for window in promql.STEADY_WINDOWS:
+            found[promql.steady_name(metric, window)] = steady(metric, window)
         past, coming = promql.usual_name(metric), promql.usual_name(metric, coming=True)
         found[past], found[coming] = usual(metric), usual(metric, later=HOUR)
         found[promql.expected_name(metric)] = f"({past} <= {coming}) or ({coming} <= {past})"
@@ -56,6 +60,8 @@ def traffic() -> dict[str, str]:
     return found | {
         promql.ROWS_1H: promql.increase(naming.PREDICTIONS, "1h"),
         promql.EMPTY_RATIO: promql.ratio(empty, promql.ROWS_1H),
+        promql.EMPTY_EXPECTED: expected_empty(),
+        promql.EMPTY_LIMIT: empty_limit(),
         promql.REFERENCES: promql.count(naming.MODEL_INFO, "reference"),
     }
 
@@ -69,6 +75,27 @@ def usual(metric: Metric, later: int = 0) -> str:
     hours = [f"{counted} offset {span(week * WEEK - later)}" for week in range(1, WEEKS + 1)]
     weeks = [f'label_replace({" or 0 * ".join(hours[i:])}, "week", "{i + 1}", "", "")' for i in range(WEEKS)]
     return f"quantile by ({by}) (0.5,\n  " + "\n  or ".join(weeks) + "\n)"
+
+
+def steady(metric: Metric, window: int) -> str:
+    """The fewest events in a window of some hour before, where none was empty: where all were full, a gap is no burst's end."""
+    counted = promql.events_name(metric, window)
+    ago = (span(seconds) for seconds in STEADY_BEFORE)
+    return " or ".join(f"min_over_time({counted}[{span(HOUR)}] offset {one}) > 0" for one in ago)
+
+
+def expected_empty() -> str:
+    """The share of empty answers that is usual of a version; of its model, while little is known of it."""
+    own, model = promql.latest(promql.EMPTY_USUAL), promql.latest(promql.EMPTY_USUAL_OF_MODEL)
+    none = f"0 * {promql.EMPTY_RATIO}"
+    return f"{own} or {none} + on (model) group_left () {model} or {none} + {EMPTY_UNKNOWN}"
+
+
+def empty_limit() -> str:
+    """The same as `checks.empty_limit`."""
+    share = f"({promql.EMPTY_EXPECTED} + {EMPTY_POINTS})"
+    chance = f"sqrt(clamp_min({share} * (1 - {share}), 0) / {promql.ROWS_1H})"
+    return f"{share} + {EMPTY_DEVIATIONS} * {chance}"
 
 
 def budgets(options: Options) -> dict[str, str]:
@@ -95,9 +122,10 @@ def budgets(options: Options) -> dict[str, str]:
 
 
 def durations() -> dict[str, str]:
-    """Seconds by stage: mean, highest and quantiles."""
-    found = {promql.MEAN_SECONDS: promql.mean("5m"), promql.MAX_SECONDS: promql.highest("5m")}
-    return found | {promql.quantile_name(q): promql.quantile(q, "5m") for q in promql.QUANTILES}
+    """Seconds by stage: mean and quantiles."""
+    return {promql.MEAN_SECONDS: promql.mean("5m")} | {
+        promql.quantile_name(q): promql.quantile(q, "5m") for q in promql.QUANTILES
+    }
 
 
 def counts() -> dict[str, str]:
@@ -111,7 +139,10 @@ def counts() -> dict[str, str]:
     return {
         promql.ROWS_5M: promql.increase(naming.PREDICTIONS, "5m"),
         promql.EMPTY_5M: promql.increase(naming.EMPTY, "5m"),
-        promql.EMPTY_USUAL: promql.ratio(empty, rows),
+        promql.EMPTY_USUAL: promql.ratio(empty, rows, EMPTY_KNOWN),
+        promql.EMPTY_USUAL_OF_MODEL: promql.ratio(
+            promql.total(empty, promql.MODEL), promql.total(rows, promql.MODEL), ENOUGH_ROWS
+        ),
         promql.CELLS_5M: promql.cells("5m"),
         promql.CELLS_1H: promql.recorded_cells(f"{HOUR // 60 - 1}m"),
         promql.SHARE_1H: promql.smoothed_share(promql.CELLS_1H),

@@ -95,6 +95,7 @@ def mixin(
 
 def _write(folder: str, chosen: dict[str, Any]) -> None:
     from barograph.mixin.write import KEPT, NEW, SAME, YOURS, Manifest, write
+    from barograph.promql import bucket
 
     options = replace(Manifest.read(Path(folder)).options, **chosen)
     _validate(options)
@@ -106,6 +107,13 @@ def _write(folder: str, chosen: dict[str, Any]) -> None:
     counted = Counter(change.kind for change in changes)
     said = ", ".join(f"{number} {kind}" for kind, number in counted.items() if kind not in (SAME, YOURS))
     out.print(f"{folder}: {said or 'nothing to change'}", markup=False)
+    counted_to = bucket(options.latency_seconds)
+    if counted_to != options.latency_seconds:
+        out.print(
+            f"--latency-seconds: durations are counted up to {counted_to:g} s, not {options.latency_seconds:g} s: "
+            f"a call is slow to MLModelSlow from {counted_to:g} s on",
+            markup=False,
+        )
     if counted[KEPT]:
         out.print("Compare what was kept with the .new beside it, and take from it what you want.")
     elif counted[NEW] == len(changes):
