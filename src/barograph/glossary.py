@@ -36,7 +36,8 @@ GLOSSARY: dict[str, str] = {
     "series": "One line of Prometheus: a metric with one combination of labels. Memory and queries cost by their number.",
     "signal": "A number that says how far a column is from the reference in one judged hour. There are five: D, L, A, U and O.",
     "signal A": "Missing: the difference between the live and the reference's share of missing or invalid values.",
-    "signal D": "Shape: how far the shares of 18 cells are from the reference's, 2 times the sum of q ln(q / p), in nats.",
+    "signal D": "Shape: how far the distribution is from the reference's. Over the shares of 18 cells it is 2 times the sum of "
+    "q ln(q / p), q live and p reference, in nats.",
     "signal L": "Location: how far the mean rank among the reference's values has moved, in standard deviations of that rank. "
     "For numbers only.",
     "signal O": "Out of range: the share of values out of range or invalid, above the reference's own.",
