@@ -36,12 +36,16 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "exposition": {"prometheus_client"},
     "integrations.fastapi": {"prometheus_client", "starlette"},
+    "integrations.inbox": {"starlette"},
     "intake": {"pyarrow"},
     "ledger": {"pyarrow"},
+    "labels": {"pyarrow"},
+    "logs": {"pyarrow"},
     "mixin": {"yaml"},
     "mixin.check": {"httpx"},
     "mixin.verb": {"rich", "typer"},
     "notify": {"httpx"},
+    "performance": {"scipy"},
     "prometheus": {"httpx", "pyarrow"},
     "serve": {"httpx", "uvicorn"},
     "sources": {"httpx"},
@@ -50,6 +54,8 @@ THIRD_PARTY: dict[str, set[str]] = {
 # ... and what only inside a function, when it is called.
 WHEN_CALLED: dict[str, set[str]] = {
     "cli": {"duckdb", "httpx"},
+    "estimate": {"sklearn"},
+    "logs": {"fsspec"},
 }
 # What the serving process pays for with its memory and its start.
 HEAVY = {
@@ -214,7 +220,7 @@ def test_the_wheel_holds_the_package_with_the_console_and_stays_small(tmp_path: 
         "prometheus",
     )  # the evaluator's, the mixin's and the demo's own
     core = sum(size for name, size in sizes.items() if name.split("/")[1] not in extras)
-    assert core <= 1_000_000 and sum(sizes.values()) <= 1_500_000  # bytes, installed
+    assert core <= 1_000_000 and sum(sizes.values()) <= 2_000_000  # bytes, installed
 
 
 @pytest.mark.workers

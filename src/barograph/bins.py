@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from barograph import frames
-from barograph.naming import INVALID, MISSING, OTHER, UNSEEN
+from barograph.naming import INVALID, MISSING, OTHER, SCORE, UNSEEN
 
 QUANTILE_BINS = 28
 SCORE_BINS = 512
@@ -287,6 +287,11 @@ def score_bins(points: Iterable[float] = ()) -> NumericBins:
     steps = 1 / (1 + np.exp(-np.linspace(-LOGIT_SPAN, LOGIT_SPAN, SCORE_BINS - 1)))
     high = float(np.nextafter(1.0, 2.0))
     return NumericBins(np.unique(np.concatenate([steps, [0.0, _TINY, 1.0, high, *points]])), 0.0, high)
+
+
+def score_alone() -> BinSet:
+    """What is counted without a reference: a score in 0..1."""
+    return BinSet({SCORE: score_bins()}, {SCORE: "score"})
 
 
 def category_bins(

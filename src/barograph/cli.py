@@ -115,6 +115,10 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The console's port (8700).")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
     store: Annotated[str | None, typer.Option(help=f"The file of tiles ({STORE}).")] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="Where services log predictions and labels, which are joined: a folder or URL."),
+    ] = None,
     clock: Annotated[str, typer.Option(help="wall, or a simulated time: 2013-10-14T13:00:00Z@60.")] = "wall",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
@@ -137,7 +141,7 @@ def serve(
     try:
         path = config or (Path("barograph.toml") if Path("barograph.toml").is_file() else None)
         settings = load(path) if path else Config()
-        given = {"port": port, "host": host, "store": store}
+        given = {"port": port, "host": host, "store": store, "log": log}
         settings = replace(settings, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
         if target:
             settings = replace(settings, targets=(*settings.targets, *(TargetConfig(t) for t in target)))

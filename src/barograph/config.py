@@ -88,6 +88,9 @@ class Config:
     window: int = WINDOW  # seconds: how often columns are judged; windows with few rows are joined
     targets: tuple[TargetConfig, ...] = ()
     prometheus: PrometheusConfig | None = None
+    log: str | None = (
+        None  # where services log predictions and feedback: a folder, or a URL that fsspec knows
+    )
     references: tuple[str, ...] = ()  # files, folders, or with *: what Prometheus' counts are judged by
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     webhooks: tuple[WebhookConfig, ...] = ()

@@ -23,7 +23,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from barograph import naming
-from barograph.bins import BinSet, score_bins
+from barograph.bins import score_alone
 from barograph.cells import CellMap, violating
 from barograph.counters import Layout, Series, Snapshot, most_series
 
@@ -87,7 +87,7 @@ def _cell_map_of_reference(id: str, data: bytes) -> CellMap | None:
 @lru_cache(maxsize=1)
 def _without_reference() -> CellMap:
     """The cells of a monitor that has no reference."""
-    bins = BinSet({naming.SCORE: score_bins()}, {naming.SCORE: "score"})
+    bins = score_alone()
     return CellMap.of(bins, np.zeros(bins.size, dtype=np.int64))
 
 

@@ -1,26 +1,25 @@
 """What a serving process holds: it takes rows without blocking, counts them in shared memory, and never raises."""
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import time as wall
 import uuid
-import weakref
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from barograph import frames, naming
-from barograph.bins import BinSet, score_bins
+from barograph import frames, lifetime, naming
+from barograph.arguments import is_count, require_name, require_options
+from barograph.bins import BinSet, score_alone
 from barograph.buffer import Flusher
 from barograph.clock import Clock
 from barograph.counters import Series, SharedCounters, Snapshot
@@ -37,6 +36,9 @@ from barograph.schema import Column, Schema, SchemaViolation, Violation
 from barograph.watch import Watched, check_features, named, own, watched
 from barograph.writer import Writer
 
+if TYPE_CHECKING:
+    from barograph.journal import Journal
+
 log = logging.getLogger("barograph")
 
 LOOKING = 5.0  # seconds between two looks at what the process uses
@@ -46,7 +48,8 @@ class Monitor:
     """Watches one version of one model from inside its serving process.
 
     `reference` is a Reference or a path to one; without it, service and scores are watched and features are not. `clock`
-    replaces wall time. `artifact` (a path or bytes) and `config` are identified by their hashes. `directory` is where the
+    replaces wall time. `log` is a folder, or a URL that fsspec knows, where predictions and feedback are written to be joined
+    (needs barograph[serve]). `artifact` (a path or bytes) and `config` are identified by their hashes. `directory` is where the
     workers of this service share their counters (default: BAROGRAPH_DIR, else found from the server). `token` guards
     /profile (default: BAROGRAPH_TOKEN). `strict` raises what is else counted and logged once: for tests. Every
     `flush_interval` seconds a thread counts what was recorded; at most `buffer_rows` plain rows, as many other rows, and as many
@@ -66,6 +69,7 @@ class Monitor:
         version: str = "0",
         reference: Reference | str | Path | None = None,
         clock: Clock | None = None,
+        log: "str | os.PathLike[str] | None" = None,
         artifact: str | Path | bytes | None = None,
         config: Any = None,
         strict: bool = False,
@@ -74,11 +78,12 @@ class Monitor:
         flush_interval: float = 0.25,
         buffer_rows: int = 65_536,
     ) -> None:
-        _check_name("model", model)
-        _check_name("version", version)
-        _check_options(reference, clock, flush_interval, buffer_rows)
+        require_name("model", model)
+        require_name("version", version)
+        require_options(reference, clock, flush_interval, buffer_rows)
         self.model, self.version, self.clock, self.strict = model, version, clock or Clock(), strict
         self.reference = Reference.load(reference) if isinstance(reference, (str, Path)) else reference
+        self._place = log
         self.token = token if token is not None else os.environ.get(naming.TOKEN_VARIABLE) or None
         self._digest, self._config = digest(artifact), config_hash(config)
         self._layout = _layout(self.reference)
@@ -98,9 +103,13 @@ class Monitor:
             name = f"{self.reference.id}{naming.REFERENCE_SUFFIX}"
             self._counters.publish(name, self.reference.to_json())
         self._begin()
-        _after_fork(self)
-        _close_with_process(weakref.ref(self))
-        atexit.register(_close, weakref.ref(self))
+        lifetime.follow(self)
+
+    def begin_again(self) -> None:
+        """In a forked child: a buffer, a flusher and counters of its own."""
+        if not self._closed:
+            self._logged = set()
+            self._begin()
 
     def _begin(self) -> None:
         """Whatever a process must have of its own: made at the start, and anew in a forked child."""
@@ -112,6 +121,7 @@ class Monitor:
         self._lock = threading.RLock()  # of these two; a signal's handler may record, too
         self._counter = RowCounter(self._layout)
         self._packer = self._layout.packer(self._limit)
+        self.journal = self._open_journal()
         self._set_path()
         self._flusher = Flusher(
             self._rows,
@@ -162,10 +172,9 @@ class Monitor:
             if _is_row(row):
                 if not (type(score) in SINGLE and type(prediction) in SINGLE and type(delivered) in SINGLE):
                     score, prediction, delivered = self._owned(score, prediction, delivered)
-                if request is not None:
-                    request.rows += 1
+                row_id = id if request is None else request.name(id, None, named=self.journal is not None)
                 # A plain tuple in the order of Row, which would cost as much again as all the rest.
-                self._rows.append((row, score, prediction, id, time, segments, delivered, rule, request))
+                self._rows.append((row, score, prediction, row_id, time, segments, delivered, rule, request))
                 return
         self._record(features, score, prediction, id, time, segments, delivered, rule)
 
@@ -186,7 +195,8 @@ class Monitor:
                 self.refuse(features)
             request = self._request.get()
             if request is not None:
-                request.rows += _rows_of(features)
+                rows = _rows_of(features) if _is_batch(features) else None
+                rest = (request.name(rest[0], rows, named=self.journal is not None), *rest[1:])
             if not _is_batch(features):
                 score, prediction = _only(score), _only(prediction)
             self._append(own(features), *map(own, (score, prediction, *rest)), request)
@@ -208,7 +218,9 @@ class Monitor:
     def _set_path(self) -> None:
         """Rows that nobody has to look at first are taken directly, and packed where they are plain."""
         self._direct = not (self._reject or self.strict or self._closed)
-        self._pack = self._packer.append if self._direct else None
+        self._pack = (
+            self._packer.append if self._direct and self.journal is None else None
+        )  # a log keeps what rows hold
 
     def _append(self, features: Any, *rest: Any) -> None:
         """Hand a row or a batch to the flusher, or drop and count it where the buffer is full. A batch that finds it empty
@@ -298,9 +310,32 @@ class Monitor:
             label = self._writer.bounded("stage", name)
             self.observe(self._of(naming.DURATION, stage=label), wall.perf_counter() - start)
 
+    def feedback(self, id: str, label: Any, *, time: Any = None, kind: str | None = None) -> None:
+        """Tell what became known of a prediction: its label, a number, a truth value or a class; later ones correct it.
+
+        `time` (aware datetime or epoch seconds) is when it became true, now if left out. `kind` tells labels of a prediction
+        apart that are not its outcome. It is queued; after `flush` it is on the disk. Needs `log`.
+        """
+        try:
+            if not self._require_journal().tell(id, label, time, kind):
+                raise BufferError("too many labels wait to be written; flush, or look at the disk")
+        except Exception as error:
+            self.failed("take feedback", error)
+            return
+        self._count_feedback(kind, 1)
+
+    def store_feedback(self, labels: Sequence[tuple[str, float | str, float | None, str | None]]) -> None:
+        """Write labels (id, label, time in epoch seconds, kind) to the disk, now. OSError where that fails: give all again."""
+        self._require_journal().store(labels)
+        for kind, n in Tally(kind for *_, kind in labels).items():
+            self._count_feedback(kind, n)
+
+    def _count_feedback(self, kind: str | None, n: int) -> None:
+        self.observe(self._of(naming.FEEDBACK, kind=self._writer.bounded("kind", kind or "label")), n)
+
     def business(self, event: str, n: int = 1) -> None:
         """Count events that stakeholders count: orders, loans paid out."""
-        if not _is_count(n):
+        if not is_count(n):
             self.failed(
                 "count events", ValueError(f"n: {n!r} is no number of events; give an integer from 1")
             )
@@ -368,6 +403,8 @@ class Monitor:
             self._limit = 0  # what is recorded from now on is neither held nor counted
             self._set_path()
             self._flusher.stop()
+            if self.journal is not None:
+                self.journal.close()
             self._counters.close()
             self._raise_kept()
 
@@ -384,6 +421,8 @@ class Monitor:
         self._waiting = max(self._waiting, len(rows) + len(self._rows), self._batched)
         batched = sum(_rows_of(row[0]) - 1 for row in rows if type(row) is Row)
         self._counter.add(rows, self.clock.now())
+        if self.journal is not None:
+            self.journal.add(rows)
         if batched:
             with self._lock:
                 self._batched -= batched
@@ -391,11 +430,15 @@ class Monitor:
 
     def _finish(self) -> None:
         start = wall.thread_time()
-        for write in (self._write_counted, self._write_observed):
+        for what, write in (
+            ("count", self._write_counted),
+            ("count", self._write_observed),
+            ("log", self._write_journal),
+        ):
             try:
                 write()
             except Exception as error:
-                self._keep("count", error)
+                self._keep(what, error)
         if wall.monotonic() >= self._look_at:
             self._look()
         self._writer.observe([(self._of(naming.FLUSH_SECONDS), self._used + wall.thread_time() - start)])
@@ -420,6 +463,35 @@ class Monitor:
         if dropped:
             counted.dropped["buffer_full"] += dropped
         self._writer.write(counted, clock=self.clock.now(), fill=min(waiting / self._buffer_rows, 1.0))
+
+    def _write_journal(self) -> None:
+        if self.journal is not None:
+            self.journal.write()
+
+    def _open_journal(self) -> "Journal | None":
+        """Of each process its own; imported here, for what it needs is not there where only counts are kept."""
+        if self._place is None:
+            return None
+        from barograph.journal import Journal
+        from barograph.logs import Log
+
+        return Journal(
+            Log(self._place), self.model, self.version, self._layout,
+            segments=self.reference.segments if self.reference is not None else (),
+            clock=cast(Clock, SimpleNamespace(now=self._now)), lost=self._not_logged,
+        )  # fmt: skip
+
+    def _require_journal(self) -> "Journal":
+        if self.journal is None:
+            raise ValueError("log: feedback is kept beside the predictions; make the monitor with log=FOLDER")
+        return self.journal
+
+    def _now(self) -> float:
+        """By whatever clock the monitor has by then."""
+        return self.clock.now()
+
+    def _not_logged(self, rows: int) -> None:
+        self.observe(self._of(naming.DROPPED_ROWS, reason="not_logged"), rows)
 
     def _write_observed(self) -> None:
         take = self._observed.popleft
@@ -492,7 +564,7 @@ def _layout(reference: Reference | None) -> Layout:
         return Layout(
             reference.bins, reference.schema, reference.counter, reference.task, reference.threshold
         )
-    bins = BinSet({naming.SCORE: score_bins()}, {naming.SCORE: "score"})
+    bins = score_alone()
     schema = Schema((Column(naming.SCORE, "numeric", role="score"),))
     return Layout(bins, schema, Counter(bins, schema), None, None)
 
@@ -518,54 +590,3 @@ def _is_batch(features: Any) -> bool:
 
 def _rows_of(features: Any) -> int:
     return frames.length(features) if _is_batch(features) else 1
-
-
-def _is_count(n: Any) -> bool:
-    return not isinstance(n, bool) and isinstance(n, (int, np.integer)) and bool(n >= 1)
-
-
-def _check_options(reference: Any, clock: Any, flush_interval: Any, buffer_rows: Any) -> None:
-    if not (reference is None or isinstance(reference, (Reference, str, Path))):
-        raise TypeError(f"reference: {type(reference).__name__} is none; give a Reference or the path of one")
-    if clock is not None and not callable(getattr(clock, "now", None)):
-        raise TypeError(f"clock: {clock!r} is none; give barograph.Clock(), or Clock.parse of a text")
-    if not isinstance(flush_interval, (int, float)) or not 0 < flush_interval <= threading.TIMEOUT_MAX:
-        raise ValueError(f"flush_interval: {flush_interval!r}; give seconds above 0")
-    if not _is_count(buffer_rows):
-        raise ValueError(f"buffer_rows: {buffer_rows!r}; give a number of rows from 1")
-
-
-def _check_name(argument: str, value: Any) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= 200:
-        raise ValueError(f"{argument}: {value!r} is no name; give a text of 1 to 200 characters")
-
-
-def _after_fork(monitor: Monitor) -> None:
-    if hasattr(os, "register_at_fork"):
-        ref = weakref.ref(monitor)
-        os.register_at_fork(after_in_child=lambda: _begin_again(ref))
-
-
-def _begin_again(ref: "weakref.ref[Monitor]") -> None:
-    monitor = ref()
-    if monitor is not None and not monitor._closed:
-        monitor._logged = set()
-        monitor._begin()
-        util = sys.modules.get("multiprocessing.util")
-        if (
-            util is not None
-        ):  # a child that multiprocessing starts forgets all finalizers, and then asks these
-            util.register_after_fork(monitor, lambda _: _close_with_process(ref))
-
-
-def _close_with_process(ref: "weakref.ref[Monitor]") -> None:
-    """A child of multiprocessing ends without a word to atexit, but runs the finalizers of its own."""
-    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
-    if process is not None and util is not None and process.parent_process() is not None:
-        util.Finalize(None, _close, args=(ref,), exitpriority=100)
-
-
-def _close(ref: "weakref.ref[Monitor]") -> None:
-    monitor = ref()
-    if monitor is not None:
-        monitor.close()

@@ -69,6 +69,14 @@ DROPPED_ROWS = Metric(
     (*_MODEL, "reason"),
     "Rows that the monitor did not count, by reason.",
 )
+FEEDBACK = Metric(
+    "ml_feedback_total",
+    "counter",
+    (*_MODEL, "kind"),
+    "Labels that were told of predictions, by kind of feedback.",
+)
+# Series of the tiles alone: what labels came to, by the hour of the prediction.
+OUTCOMES, LOGGED, LABEL_AGES = "ml_outcomes", "ml_logged_predictions", "ml_label_ages"
 BAD_ROWS = Metric(
     "ml_monitor_bad_rows_total",
     "counter",

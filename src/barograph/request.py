@@ -80,6 +80,16 @@ class Request:
             self.rows += rows
         return ids
 
+    def name(self, given: Any, rows: int | None, *, named: bool) -> Any:
+        """Count the next rows (None: a single one), and answer their ids: those given or, where they are to be `named`, ours."""
+        if not named:
+            self.rows += 1 if rows is None else rows
+            return given
+        ids = self.next_ids(1 if rows is None else rows)
+        if given is not None:
+            return given
+        return next(iter(ids)) if rows is None else ids
+
     def take(self, answer: Pending) -> list[Pending]:
         """Take an answer in; those that are now to be recorded."""
         with self.lock:

@@ -98,7 +98,7 @@ class RowCounter:
         singles = []
         for row in (Row(*row) for row in rows):
             try:
-                if _is_batch(row.features):
+                if is_batch(row.features):
                     self._add_batch(row, now)
                 elif self._near(row, now):
                     singles.append(row)
@@ -174,7 +174,7 @@ class RowCounter:
     def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
         shapeless = 0
         if set(map(type, features)) != {dict}:
-            records = [_as_dict(layout, row) for row in features]
+            records = [as_record(layout, row) for row in features]
             shapeless = records.count(None)
             features = [record or {} for record in records]
         try:
@@ -456,7 +456,7 @@ def _derived(predictions: list[Any], scores: np.ndarray, threshold: float) -> An
     return [d if p is None else p for p, d in zip(predictions, derived, strict=True)]
 
 
-def _as_dict(layout: Layout, row: Any) -> dict[str, Any] | None:
+def as_record(layout: Layout, row: Any) -> dict[str, Any] | None:
     """A row of any make by the names of its columns; None where its shape is another."""
     if row is None:
         return {}
@@ -472,7 +472,7 @@ def _as_dict(layout: Layout, row: Any) -> dict[str, Any] | None:
         return None
 
 
-def _is_batch(features: Any) -> bool:
+def is_batch(features: Any) -> bool:
     if type(features) is dict:
         first = next(iter(features.values()), None)
         return (

@@ -364,6 +364,31 @@ def silent(since: str | None) -> Unjudged:
     return Unjudged(NO_DATA, "sends no data", what, f"{what}.", what, what, "has no values to judge")
 
 
+def quality(value: float, low: float, high: float) -> str:
+    """A metric and its 95 % interval, in as many figures as the interval is worth.
+
+    >>> quality(0.9234, 0.9129, 0.9331), quality(1234.5, 1180.2, 1290.8)
+    ('0.92 (0.91 to 0.93)', '1,234 (1,180 to 1,291)')
+    """
+    digits = decimals(low, high)
+    return f"{value:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def decimals(low: float, high: float) -> int:
+    """Decimals that an interval is worth: its half is at least one of the last place. Two at least within 0..1.
+
+    >>> decimals(0.912, 0.933), decimals(0.9231, 0.9249), decimals(5.9, 6.6), decimals(180, 240)
+    (2, 4, 1, 0)
+    """
+    half, least = (high - low) / 2, 2 if max(abs(low), abs(high)) <= 1 else 0
+    return min(max(math.ceil(-math.log10(half)), least), 4) if half > 0 else 2
+
+
+def labelled(metric: str, figure: str, share: str, period: str, confirmed: bool) -> str:
+    """What labels say, and how many of them have come."""
+    return f"{metric} {figure} {'' if confirmed else 'so far, '}on {share} of the labels of the {period}"
+
+
 def often(budget: float) -> str:
     """How many alarms a month.
 

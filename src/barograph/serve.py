@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, fields
@@ -16,6 +17,7 @@ import httpx
 import uvicorn
 
 from barograph import naming, promql
+from barograph.bins import score_alone
 from barograph.checks import Deployed
 from barograph.clock import Clock
 from barograph.config import Config, PrometheusConfig
@@ -23,11 +25,15 @@ from barograph.console.app import PROOF_HEADER, create, proof
 from barograph.console.health import PATIENCE, Health
 from barograph.console.state import State
 from barograph.counters import Series, Snapshot, Vector
-from barograph.evaluate import Change, References, evaluate, last_closed
+from barograph.evaluate import Change, References, deployed, evaluate, last_closed
 from barograph.exposition import render
+from barograph.labels.counting import BinsOf
+from barograph.labels.joiner import Joiner, UnknownBins
 from barograph.ledger import Counted, Ledger
+from barograph.logs import Log
 from barograph.notify import Notifier
 from barograph.outbox import Outbox
+from barograph.outcomes import OutcomeBins
 from barograph.prometheus import Endpoint, PrometheusPoller, refuse_mixed
 from barograph.reference import Reference
 from barograph.sentences import duration
@@ -42,6 +48,8 @@ ADDRESS_SUFFIX = ".server.json"
 FIRST_READ = 15.0  # seconds of wall time that the first pass waits for targets
 FLEET_INTERVAL = 30.0  # seconds between two questions to Prometheus
 LATE = 180.0  # seconds behind the clock at which counts are waited for
+JOIN_EVERY = 60.0  # seconds of the clock between two joins of labels,
+LEAST_PAUSE = 2.0  # and of wall time at least
 MISSED_PASSES = 5  # after which something is wrong, if that is not too soon:
 LEAST_PATIENCE = 60.0  # seconds of wall time
 
@@ -119,6 +127,7 @@ class Server:
         self.health = Health(patience, also=self._unread)
         refuse_mixed(self.tiles, fleet=self.config.prometheus is not None)
         self.poller = self._reader(files)
+        self.joiner = self._joiner()
         self.outbox = Outbox(self.tiles)
         self.notifier = Notifier(self.config.webhooks, self.url, self.outbox)
         self._stop = threading.Event()
@@ -154,6 +163,33 @@ class Server:
             moved=self.health.moved,
         )  # fmt: skip
 
+    def _joiner(self) -> Joiner | None:
+        """Who joins labels, where services log; what it knows lies beside the tiles."""
+        if self.config.log is None:
+            return None
+        store = self.config.store
+        folder = Path(tempfile.mkdtemp(prefix="barograph-")) if store == MEMORY else Path(f"{store}.join")
+        pause = max(LEAST_PAUSE, JOIN_EVERY / self.clock.speed)
+        return Joiner(
+            self.tiles, Log(self.config.log), folder, self._outcome_bins, now=self.clock.now, pause=pause
+        )
+
+    def _outcome_bins(self, model: str) -> BinsOf:
+        """How the outcomes of a model's versions are counted: over the bins of the reference that each was counted with."""
+        versions = {v.version: v for v in deployed(self.tiles) if v.model == model}
+
+        def find(version: str, bins: str) -> OutcomeBins:
+            known = self.references.of(versions[version], bins) if version in versions else None
+            if known is not None:
+                return OutcomeBins.of(known.reference)
+            if bins != score_alone().id:
+                raise UnknownBins(
+                    f"no reference with bins {bins} of {model} {version} is known yet; its service tells it"
+                )
+            return OutcomeBins.default("binary")
+
+        return find
+
     def run(self) -> None:
         """Serve until a signal or `stop`; everything is stored and closed then."""
         if threading.current_thread() is threading.main_thread():
@@ -163,6 +199,8 @@ class Server:
         loop = threading.Thread(target=self._loop, name="barograph-evaluator", daemon=True)
         self.poller.start()
         loop.start()
+        if self.joiner is not None:
+            self.joiner.start()
         try:
             self._write_address()
             self._web.run(sockets=[self._socket])
@@ -172,6 +210,8 @@ class Server:
             self._stop.set()
             self.poller.stop()
             loop.join()
+            if self.joiner is not None:
+                self.joiner.stop()
             self.notifier.close()
             address_file(self.config.store).unlink(missing_ok=True)
             self.tiles.close()

@@ -16,7 +16,7 @@ from barograph.resources import Usage
 from barograph.rows import Counted, short
 
 MAX_LABELS = 50  # values of a label that callers make up: stages, errors, rules, events
-DROPPED = ("buffer_full", "time", "batch", "unreadable")
+DROPPED = ("buffer_full", "time", "batch", "unreadable", "not_logged")
 BAD = ("shape", "length", "time", "naive_time", "empty_batch", "batch", "rejected", "failed")
 
 
@@ -55,6 +55,7 @@ class Writer:
         zero = [
             *map(self.of, metrics),
             *(self.of(naming.DURATION, stage=stage) for stage in (naming.TOTAL, naming.PREDICT)),
+            self.of(naming.FEEDBACK, kind="label"),
             *(self.of(naming.DROPPED_ROWS, reason=reason) for reason in DROPPED),
             *(self.of(naming.BAD_ROWS, reason=reason) for reason in BAD),
             self.of(naming.ERRORS, error=OTHER),

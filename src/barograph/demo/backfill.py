@@ -6,8 +6,10 @@ and the pages say so. After each step a snapshot is taken, and what it grew by i
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,7 +21,7 @@ from barograph.clock import parse_time
 from barograph.counters import Snapshot
 from barograph.demo import model as artefacts
 from barograph.demo.flights import FEATURES, seconds
-from barograph.demo.replay import Departure, departures
+from barograph.demo.replay import Departure, departures, landings
 from barograph.demo.service import create_app
 from barograph.increments import increments
 from barograph.naming import REQUEST_ID_HEADER
@@ -28,23 +30,40 @@ from barograph.tiles import DAY, HOUR, MINUTE, Increment, Retention, Tiles
 
 FINE = 600  # seconds: the steps of the days of which minutes are kept; an hour before that
 TOGETHER = 24  # steps that are stored together
+Landed = deque[tuple[float, dict[str, Any]]]  # when a flight landed, and its label
 Steps = Iterator[tuple[list[Increment], float, int]]  # what grew, the clock, the flights
 
 
 def backfill(
-    rows: pd.DataFrame, model: Pipeline, reference: Reference, directory: Path, store: Path, counters: Path
+    rows: pd.DataFrame,
+    model: Pipeline,
+    reference: Reference,
+    directory: Path,
+    store: Path,
+    counters: Path,
+    log: Path,
 ) -> Iterator[tuple[float, int]]:
     """Put the flights of the 28 days before LIVE into the tiles at `store`; yields the share done, and the flights so far.
 
-    The model and the reference lie in `directory`; monitors count in `counters`, which is made.
+    The model and the reference lie in `directory`; monitors count in `counters`, which is made, and log to `log`.
     """
     end = parse_time(artefacts.LIVE)
     start, served = end - artefacts.HISTORY_DAYS * DAY, end - DAY
+    past = _between(rows, start, end)
+    landed = deque(landings(past.sort_values("landed_at")))
     parts = (
         _recorded(
-            _between(rows, start, served), model, reference, directory, counters / "recorded", start, served
+            _between(past, start, served),
+            landed,
+            model,
+            reference,
+            directory,
+            counters / "recorded",
+            log,
+            start,
+            served,
         ),
-        _served(_between(rows, served, end), directory, counters / "served", served, end),
+        _served(_between(past, served, end), landed, directory, counters / "served", log, served, end),
     )
     with Tiles(store) as tiles:
         StoredReferences(tiles)[reference.id] = reference.to_json()
@@ -67,10 +86,12 @@ def _between(rows: pd.DataFrame, start: float, end: float) -> pd.DataFrame:
 
 def _recorded(
     rows: pd.DataFrame,
+    landed: Landed,
     model: Pipeline,
     reference: Reference,
     directory: Path,
     counters: Path,
+    log: Path,
     start: float,
     end: float,
 ) -> Steps:
@@ -89,21 +110,28 @@ def _recorded(
         config=artefacts.CONFIG,
         clock=_standing(start),
         directory=counters,
+        log=log,
     )
+    ids = rows["id"].to_numpy()
     with monitor:
         low = 0
         for begin, moment in steps(start, end, end + DAY - Retention().minutes * DAY):
             before, high = _snapshot(monitor, begin), int(np.searchsorted(times, moment))
             if high > low:
-                monitor.record(features.iloc[low:high], score=scores[low:high], time=times[low:high])
+                monitor.record(
+                    features.iloc[low:high], score=scores[low:high], time=times[low:high], id=ids[low:high]
+                )
+            _tell(monitor, landed, moment)
             yield increments(before, _snapshot(monitor, moment)), moment, high - low
             low = high
 
 
-def _served(rows: pd.DataFrame, directory: Path, counters: Path, start: float, end: float) -> Steps:
+def _served(
+    rows: pd.DataFrame, landed: Landed, directory: Path, counters: Path, log: Path, start: float, end: float
+) -> Steps:
     """Request by request, through the service's application."""
     counters.mkdir(parents=True)
-    app = create_app(directory, _standing(start), counters)
+    app = create_app(directory, _standing(start), counters, log)
     monitor: Monitor = app.state.monitor
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
     coming = list(departures(rows))
@@ -112,6 +140,7 @@ def _served(rows: pd.DataFrame, directory: Path, counters: Path, start: float, e
             due = [d for d in coming if begin <= d.time < moment]
             before = _snapshot(monitor, begin)
             runner.run(_ask(client, monitor, due))
+            _tell(monitor, landed, moment)
             yield increments(before, _snapshot(monitor, moment)), moment, len(due)
         runner.run(client.aclose())
 
@@ -122,6 +151,16 @@ async def _ask(client: httpx.AsyncClient, monitor: Monitor, due: list[Departure]
         headers = {REQUEST_ID_HEADER: departure.id}
         answer = await client.post("/predict", json=departure.features, headers=headers)
         answer.raise_for_status()
+
+
+def _tell(monitor: Monitor, landed: Landed, moment: float) -> None:
+    """Tell of the flights that have landed by a moment whether they were late."""
+    labels = []
+    while landed and landed[0][0] < moment:
+        time, label = landed.popleft()
+        labels.append((label["id"], float(label["label"]), time, None))
+    monitor.clock = _standing(moment)
+    monitor.store_feedback(labels)
 
 
 def _snapshot(monitor: Monitor, moment: float) -> Snapshot:

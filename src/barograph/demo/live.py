@@ -18,7 +18,7 @@ from barograph.demo import flights
 from barograph.demo import model as artefacts
 from barograph.demo.incidents import Incident
 from barograph.demo.processes import Child, ChildError
-from barograph.demo.replay import Traffic, departures, replay
+from barograph.demo.replay import Traffic, departures, landings, replay, tell
 from barograph.naming import OK
 
 CALM = 60.0  # seconds of wall time before the incident
@@ -29,11 +29,12 @@ POLL = 1.0
 
 @dataclass(frozen=True)
 class Show:
-    """What is needed to play: `flights` to come, the fault, and the addresses of the pages and the service."""
+    """What is needed to play: `flights` to come and those to land, the fault, and the addresses of the pages and the service."""
 
     out: Console
     clock: Clock
     flights: pd.DataFrame
+    landing: pd.DataFrame
     fault: Incident
     pages: str
     service: str
@@ -59,7 +60,7 @@ def play(show: Show, duration: float | None) -> None:
 
 
 async def _play(show: Show, duration: float | None) -> None:
-    tasks = [asyncio.create_task(part(show)) for part in (_watch, _send, _inject, _tell)]
+    tasks = [asyncio.create_task(part(show)) for part in (_watch, _send, _land, _inject, _tell)]
     try:
         done, _ = await asyncio.wait(tasks, timeout=duration, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
@@ -111,6 +112,11 @@ async def _send(show: Show) -> None:
     show.say("The last flight of the year has left; the pages stay up.")
 
 
+async def _land(show: Show) -> None:
+    """Tell the service whether each flight was late, once it has landed."""
+    await tell(landings(show.landing), f"{show.service}/feedback", show.clock, show.traffic)
+
+
 async def _inject(show: Show) -> None:
     if show.fault.name == "none":
         return
@@ -158,6 +164,8 @@ def _say_traffic(show: Show) -> None:
     parts = [f"{traffic.sent:,} flight{'s' * (traffic.sent != 1)} sent"]
     if traffic.altered:
         parts.append(f"{traffic.altered:,} of them altered")
+    if traffic.told:
+        parts.append(f"{traffic.told:,} landings told")
     if traffic.skipped:
         parts.append(f"{traffic.skipped:,} skipped, as this machine was too slow or asleep")
     if traffic.failed:

@@ -20,7 +20,7 @@ from barograph.demo.processes import Child
 from barograph.naming import DIRECTORY_VARIABLE
 
 STORE = "flight-delay.duckdb"
-COUNTERS, PAST_COUNTERS = "counters", "past-counters"
+COUNTERS, PAST_COUNTERS, LOG = "counters", "past-counters", "log"
 HEAD_START = (
     4.0  # seconds of wall time for processes to start in, before the clock reaches the first live flight
 )
@@ -46,7 +46,8 @@ def prepare(
     seconds = time.monotonic() - begin
     out.print(f"Ready in {seconds:.0f} s. What it writes lies in {place}", markup=False, soft_wrap=True)
     live = rows[rows["departed_at"] >= pd.Timestamp(artefacts.LIVE)]
-    return Show(out, clock, live, fault, pages, service, children)
+    landing = rows[rows["landed_at"] >= pd.Timestamp(artefacts.LIVE)].sort_values("landed_at")
+    return Show(out, clock, live, landing, fault, pages, service, children)
 
 
 def _past(out: Console, place: Path) -> pd.DataFrame:
@@ -68,7 +69,9 @@ def _past(out: Console, place: Path) -> pd.DataFrame:
             said.append(f"{reference.baseline.rows:,} labelled flights of five weeks")
         with _step(progress, "Backfill history") as said:
             task = progress.task_ids[-1]
-            for share, count in backfill(rows, model, reference, place, place / STORE, place / PAST_COUNTERS):
+            for share, count in backfill(
+                rows, model, reference, place, place / STORE, place / PAST_COUNTERS, place / LOG
+            ):
                 progress.update(task, completed=share, description=f"Backfill history: {count:,} predictions")
             said.append(f"{count:,} predictions, {artefacts.HISTORY_DAYS} days")
     return rows
@@ -85,10 +88,20 @@ def _step(progress: Progress, title: str) -> Iterator[list[str]]:
 
 def _start(place: Path, clock: Clock, port: int) -> list[Child]:
     (place / COUNTERS).mkdir()
-    service = ["barograph.demo.service", "--dir", str(place), "--port", str(port + 1), "--clock", str(clock)]
+    service = [
+        "barograph.demo.service",
+        "--dir",
+        str(place),
+        "--port",
+        str(port + 1),
+        "--clock",
+        str(clock),
+        "--log",
+        str(place / LOG),
+    ]
     serve = [
         "barograph", "serve", "--target", f"http://127.0.0.1:{port + 1}", "--port", str(port),
-        "--store", str(place / STORE), "--clock", str(clock),
+        "--store", str(place / STORE), "--clock", str(clock), "--log", str(place / LOG),
     ]  # fmt: skip
     return [
         processes.start("service", service, place, **{DIRECTORY_VARIABLE: str(place / COUNTERS)}),

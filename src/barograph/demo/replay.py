@@ -4,6 +4,7 @@ Open loop: a request leaves at its time whether or not earlier ones were answere
 """
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Traffic:
     """What was sent so far. `at` is the time of the last departure on the clock, `behind` how late it was sent, seconds of it."""
 
     sent: int = 0
+    told: int = 0
     failed: int = 0
     skipped: int = 0
     altered: int = 0
@@ -55,6 +57,14 @@ def departures(rows: pd.DataFrame) -> Iterator[Departure]:
         yield Departure(time, id_, dict(zip(FEATURES, map(_plain, values), strict=True)))
 
 
+def landings(rows: pd.DataFrame) -> Iterator[tuple[float, dict[str, Any]]]:
+    """When each flight landed, and the label that tells whether it was late; rows in the order of `landed_at`."""
+    known = rows[rows["late"].notna() & rows["landed_at"].notna()]
+    times = seconds(known["landed_at"])
+    for time, id_, late in zip(times.tolist(), known["id"].tolist(), known["late"].tolist(), strict=True):
+        yield time, {"id": id_, "label": bool(late), "time": time}
+
+
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
@@ -70,7 +80,7 @@ async def replay(flights: Iterator[Departure], url: str, clock: Clock, traffic: 
         running: set[asyncio.Task[None]] = set()
         try:
             for departure in flights:
-                late = await _due(departure, clock)
+                late = await _due(departure.time, clock)
                 traffic.at, traffic.behind = departure.time, late
                 if late > STALE or len(running) >= IN_FLIGHT:
                     traffic.skipped += 1
@@ -86,11 +96,27 @@ async def replay(flights: Iterator[Departure], url: str, clock: Clock, traffic: 
                 task.cancel()
 
 
-async def _due(departure: Departure, clock: Clock) -> float:
-    """Wait for a departure; answers how late it is, in seconds on the clock."""
-    while (early := departure.time - clock.now()) > 0:
+async def _due(moment: float, clock: Clock) -> float:
+    """Wait for a moment; answers how late it is, in seconds on the clock."""
+    while (early := moment - clock.now()) > 0:
         await asyncio.sleep(min(early / clock.speed, _NAP))
     return -early
+
+
+async def tell(
+    landed: Iterator[tuple[float, dict[str, Any]]], url: str, clock: Clock, traffic: Traffic
+) -> None:
+    """Post what became known of each flight to `url` when it lands: what has landed meanwhile goes in one request."""
+    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+        waiting: list[dict[str, Any]] = []
+        for moment, label in landed:
+            if waiting and moment > clock.now():
+                with contextlib.suppress(httpx.HTTPError):  # told again with the next ones
+                    (await client.post(url, json=waiting)).raise_for_status()
+                    traffic.told += len(waiting)
+                    waiting = []
+            await _due(moment, clock)
+            waiting.append(label)
 
 
 async def _send(client: httpx.AsyncClient, url: str, departure: Departure, traffic: Traffic) -> None:

@@ -51,7 +51,10 @@ TYPES = {
 
 
 def create_app(
-    directory: Path, clock: barograph.Clock | None = None, counters: Path | None = None
+    directory: Path,
+    clock: barograph.Clock | None = None,
+    counters: Path | None = None,
+    log: Path | None = None,
 ) -> FastAPI:
     """The service, with the model and the reference that lie in `directory`; see `Monitor` for the others."""
     app = FastAPI(title="Flight delay")
@@ -63,6 +66,7 @@ def create_app(
         config=artefacts.CONFIG,
         clock=clock,
         directory=counters,
+        log=log,
     )
     app.state.monitor = monitor
     barograph.integrations.fastapi.instrument(app, monitor)
@@ -82,10 +86,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description="The demo's prediction service.")
     options.add_argument("--dir", type=Path, required=True, help="where the model and the reference lie")
     options.add_argument("--port", type=int, default=8701)
+    options.add_argument("--log", type=Path, help="where predictions and their outcomes are logged")
     options.add_argument("--clock", type=barograph.Clock.parse, default=barograph.Clock())
     given = options.parse_args()
     uvicorn.run(
-        create_app(given.dir, given.clock),
+        create_app(given.dir, given.clock, log=given.log),
         host="127.0.0.1",
         port=given.port,
         log_level="warning",

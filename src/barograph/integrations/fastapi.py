@@ -1,6 +1,5 @@
-"""FastAPI and Starlette: /metrics, /profile, /business, the golden signals of HTTP, and a request context for each request."""
+"""FastAPI and Starlette: our endpoints, the golden signals of HTTP, and a request context for each request."""
 
-import json
 import os
 import re
 import time
@@ -14,28 +13,24 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from barograph import naming
 from barograph.counters import Series
-from barograph.exposition import Answer, asgi_app, refusal
-from barograph.exposition import Request as Asked
+from barograph.exposition import asgi_app
+from barograph.integrations.inbox import inboxes, join
 from barograph.monitor import Monitor
 from barograph.schema import SchemaViolation
 from barograph.watch import Watched
 
 PATHS = ("/metrics", "/profile", "/profile/reference/{id}")
-BUSINESS = "/business"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STATUSES = ("2xx", "4xx", "5xx")  # made at 0 for each route; others when they first occur
 UNMATCHED = "none"
 MAX_ID = 128
 MAX_VIOLATIONS = 100
-MAX_BODY = 64 * 1024  # bytes of business events at once
-MAX_EVENTS = 1_000_000_000
-MAX_NAME = 80  # characters: a longer label would be cut
 
 _REQUEST_ID = naming.REQUEST_ID_HEADER.lower().encode()
 _PREDICTION_ID = naming.PREDICTION_ID_HEADER.lower().encode()
@@ -49,14 +44,15 @@ def instrument(
 ) -> None:
     """Watch a FastAPI or Starlette application with a monitor.
 
-    Adds GET /metrics and /profile, and POST /business, which counts business events for those that hold the monitor's token,
-    or for this machine: {"event": "order", "n": 1}, or a list of these. Counts requests, their duration, those in progress
+    Adds GET /metrics and /profile; POST /business, which counts business events, {"event": "order", "n": 1}; and where the
+    monitor logs, POST /feedback, which takes labels, {"id": "b41f", "label": true}: both for those that hold the monitor's
+    token, or for this machine, and lists of these too (see `inbox`). Counts requests, their duration, those in progress
     and errors by type; opens the monitor's request context for each request, whose id is X-Request-ID or a new one, answered
     as X-Prediction-Id.
     `registry` is a prometheus_client registry to show on /metrics too, by default the process's. With `reject`, rows that
     break the reference's schema are answered 422 with the violations. Call it before the application starts; a second
     monitor of the same application shares the HTTP counts and the endpoints of the first. An application that has a
-    /business of its own by then keeps it.
+    /business or /feedback of its own by then keeps it.
 
     >>> from starlette.applications import Starlette
     >>> app, monitor = Starlette(), Monitor("flight-delay")
@@ -70,9 +66,14 @@ def instrument(
     if first:
         endpoints = asgi_app(monitor, registry)
         added = [Route(path, endpoints, include_in_schema=False) for path in PATHS]
-        if all(getattr(route, "path", None) != BUSINESS for route in app.routes):
-            added.append(Route(BUSINESS, Business(monitor), methods=["POST"], include_in_schema=False))
+        added += [
+            inbox
+            for inbox in inboxes(monitor)
+            if all(getattr(r, "path", None) != inbox.path for r in app.routes)
+        ]
         app.router.routes[:0] = added  # before the application's own: one of those may match every path
+    else:
+        join(app.routes, monitor)
     if reject:
         monitor.reject = True
         app.add_exception_handler(SchemaViolation, _refuse)
@@ -290,78 +291,6 @@ def request_id(scope: Mapping[str, Any]) -> str:
             if given:
                 return given
     return os.urandom(16).hex()
-
-
-class Business:
-    """POST /business: events that other programs count with a monitor. Good ones are counted, whatever stands beside them."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        self.monitor = monitor
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        response = await self._answer(request)
-        await response(scope, receive, send)
-
-    async def _answer(self, request: Request) -> Response:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers.raw
-        }
-        client = None if request.client is None else request.client.host
-        if (refused := refusal(self.monitor.token, Asked("POST", BUSINESS, client, headers))) is not None:
-            return _said(refused)
-        # A page of another site can have a browser send any other type without asking.
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _said(
-                Answer.error(415, "the body is not said to be JSON", "send Content-Type: application/json")
-            )
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                what = f"the body is longer than {MAX_BODY:,} bytes"
-                return _said(Answer.error(413, what, "send fewer events at once, and larger n"))
-        try:
-            content = json.loads(bytes(body))
-        except (ValueError, RecursionError) as error:
-            return _said(Answer.error(400, f"the body is no JSON: {error}", f"send {_EXAMPLE}"))
-        return self._counted(content if isinstance(content, list) else [content])
-
-    def _counted(self, items: list[Any]) -> Response:
-        wrong = {i: what for i, item in enumerate(items) if (what := _no_event(item)) is not None}
-        for i, item in enumerate(items):
-            if i not in wrong:
-                self.monitor.business(item["event"], item.get("n", 1))
-        counted = {"counted": len(items) - len(wrong)}
-        if not wrong:
-            return JSONResponse(counted, status_code=202)
-        problem = {
-            "what": f"{len(wrong)} of {len(items)} items are no business events; the others are counted",
-            "remedy": f"send what `refused` lists anew, as {_EXAMPLE}, and not the others",
-        }
-        refused = [{"item": i, "what": what} for i, what in wrong.items()]
-        return JSONResponse({**counted, "error": problem, "refused": refused}, status_code=422)
-
-
-_EXAMPLE = '{"event": "order", "n": 1}, or a list of these'
-
-
-def _no_event(item: Any) -> str | None:
-    """Why an item is no business event; None where it is one."""
-    if not isinstance(item, dict):
-        return "it is no object"
-    if unknown := sorted(set(item) - {"event", "n"}):
-        return f"{unknown[0][:80]!r} is no key of it"
-    event, n = item.get("event"), item.get("n", 1)
-    if not isinstance(event, str) or not 0 < len(event) <= MAX_NAME:
-        return f"event is no text of 1 to {MAX_NAME} characters"
-    if isinstance(n, bool) or not isinstance(n, int) or not 0 < n <= MAX_EVENTS:
-        return f"n is no integer from 1 to {MAX_EVENTS:,}"
-    return None
-
-
-def _said(found: Answer) -> Response:
-    return Response(found.body, found.status, dict(found.fields()))
 
 
 def _path(scope: MutableMapping[str, Any]) -> str:

@@ -1,0 +1,98 @@
+"""The join beside the evaluator: again and again, for every model that is logged."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from barograph.labels.counting import BinsOf
+from barograph.labels.join import Join, Joined
+from barograph.labels.state import JoinState
+from barograph.logs import Log
+from barograph.tiles import Tiles
+
+log = logging.getLogger("barograph")
+
+
+class UnknownBins(LookupError):
+    """Predictions over bins of a reference that is not known yet: they wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinStatus:
+    """How joining a model went the last time: what is wrong, or None; and when it last went well, in epoch seconds."""
+
+    error: str | None = None
+    succeeded: float | None = None
+
+
+class Joiner:
+    """Joins what is new every `pause` seconds of wall time, on a thread of its own.
+
+    A model that cannot be joined is told of once and stops no other. `folder` holds what is known of predictions and labels;
+    `now` is the evaluator's clock.
+    """
+
+    def __init__(
+        self,
+        tiles: Tiles,
+        logs: Log,
+        folder: Path,
+        bins_of: Callable[[str], BinsOf],
+        *,
+        now: Callable[[], float],
+        pause: float = 60.0,
+    ) -> None:
+        self.state = JoinState(tiles, folder)
+        self.statuses: dict[str, JoinStatus] = {}
+        self._logs, self._join = logs, Join(tiles, logs, self.state, bins_of)
+        self._now, self._pause = now, pause
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="barograph-join", daemon=True)
+
+    def start(self) -> None:
+        """Begin to join."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the model that is being joined."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def join(self, moved: Callable[[int], object] = lambda _: None) -> dict[str, Joined]:
+        """Join all models now; what each came to, without those that failed."""
+        found = {}
+        with self._lock:
+            for model in sorted({*self._logs.models("predictions"), *self._logs.models("feedback")}):
+                if self._stop.is_set():
+                    break
+                joined = self._one(model, moved)
+                if joined is not None:
+                    found[model] = joined
+        return found
+
+    def _one(self, model: str, moved: Callable[[int], object]) -> Joined | None:
+        before = self.statuses.get(model, JoinStatus())
+        try:
+            joined = self._join.run(model, moved)
+        except Exception as error:
+            text = str(error) or repr(error)
+            if before.error != text:
+                log.error("labels of %s cannot be joined: %s; it is tried again", model, text)
+                log.debug("join", exc_info=error)
+            self.statuses[model] = JoinStatus(text, before.succeeded)
+            return None
+        for path, why in joined.damaged.items():
+            log.warning("%s cannot be read (%s); the rest of the log is", path, why)
+        self.statuses[model] = JoinStatus(None, self._now())
+        return joined
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.join()
+            except Exception as error:  # noqa: BLE001 (an object store's library raises what it likes)
+                log.error("the log cannot be read: %s; it is tried again", error)
+            self._stop.wait(self._pause)

@@ -1,0 +1,203 @@
+"""The join over real logs: outcomes in the tiles, by version, segment and hour of the prediction, whatever happens to it."""
+
+import numpy as np
+import pytest
+
+from barograph import naming
+from barograph.labels.counting import outcome_series
+from barograph.labels.join import Join
+from barograph.labels.state import FEEDBACK, PREDICTIONS, JoinState
+from barograph.logs import Feedback, FeedbackLog, Log, PredictionLog
+from barograph.outcomes import OutcomeBins, OutcomeProfile
+from barograph.tiles import HOUR, Tiles
+
+START = 1_380_499_200
+BINS = OutcomeBins.default("binary", threshold=0.5)
+
+
+class Hands:
+    def __init__(self, time=START):
+        self.time = time
+
+    def now(self):
+        return self.time
+
+
+class World:
+    """Logs of a model, and the join beside them."""
+
+    def __init__(self, place):
+        self.place, self.clock = place, Hands()
+        self.logs = Log(place / "log")
+        self.feedback = FeedbackLog(self.logs, clock=self.clock)
+        self.open()
+
+    def open(self):
+        self.tiles = Tiles(self.place / "tiles.duckdb")
+        self.state = JoinState(self.tiles, self.place / "runs")
+        self.join = Join(self.tiles, self.logs, self.state, lambda model: lambda version, bins: BINS)
+
+    def predict(self, ids, scores, version="1", segments=None, time=None):
+        n = len(ids)
+        columns = {
+            "id": list(ids),
+            "score": np.asarray(scores, dtype=float),
+            "prediction": (np.asarray(scores) >= 0.5) * 1.0,
+        }
+        columns["time"] = np.full(n, self.clock.now() if time is None else time)
+        if segments is not None:
+            columns["segments"] = segments
+        with PredictionLog(self.logs, "m", version, "b1", clock=self.clock) as log:
+            log.append(columns, n, {})
+
+    def tell(self, ids, labels, time=None):
+        self.feedback.append([Feedback("m", i, v, time) for i, v in zip(ids, labels, strict=True)])
+
+    def outcomes(self, version="1", segment="", hours=None):
+        series = outcome_series("m", version, segment, BINS)
+        end = START + 400 * 24 * HOUR
+        found = (
+            self.tiles.window(series, START - 24 * HOUR, end)
+            if hours is None
+            else self.tiles.window(series, *hours)
+        )
+        return OutcomeProfile(BINS, found.counts, found.sums)
+
+    def close(self):
+        self.feedback.close()
+        self.tiles.close()
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+def same(found, ids, scores, labels):
+    wanted = OutcomeProfile.of(BINS, labels, scores, (np.asarray(scores) >= 0.5) * 1.0)
+    assert np.array_equal(found.counts, wanted.counts)
+    assert np.allclose(found.sums, wanted.sums)
+
+
+def test_labels_that_come_hours_later_count_in_the_hour_of_their_prediction(world):
+    world.predict(["a", "b"], [0.2, 0.9])
+    world.clock.time += 2 * HOUR
+    world.predict(["c"], [0.7])
+    world.clock.time += 5 * HOUR
+    world.tell(["a", "b", "c"], [False, True, False])
+    assert world.join.run("m").tally["matched"] == 3
+    same(world.outcomes(), "abc", [0.2, 0.9, 0.7], [0, 1, 0])
+    same(world.outcomes(hours=(START, START + HOUR)), "ab", [0.2, 0.9], [0, 1])
+    same(world.outcomes(hours=(START + 2 * HOUR, START + 3 * HOUR)), "c", [0.7], [0])
+
+
+def test_a_second_run_changes_nothing(world):
+    world.predict(["a"], [0.2])
+    world.tell(["a"], [True])
+    world.join.run("m")
+    before = world.outcomes()
+    assert not any(world.join.run("m").tally.values())
+    assert np.array_equal(world.outcomes().counts, before.counts)
+
+
+def test_a_corrected_label_takes_back_the_earlier_one(world):
+    world.predict(["a", "b"], [0.2, 0.9])
+    world.tell(["a", "b"], [False, True])
+    world.join.run("m")
+    world.clock.time += 40 * 24 * HOUR
+    world.tell(["a"], [True])
+    world.tell(["b"], [False], time=START - 5)  # of a time before the label that is known
+    assert {k: v for k, v in world.join.run("m").tally.items() if v} == {
+        "labels": 2,
+        "corrected": 1,
+        "outdated": 1,
+    }
+    same(world.outcomes(), "ab", [0.2, 0.9], [1, 1])
+
+
+def test_a_label_waits_for_its_prediction(world):
+    world.tell(["a", "never"], [True, False])
+    assert world.join.run("m").tally["waiting"] == 2
+    world.predict(["a"], [0.8])
+    assert world.join.run("m").tally["early"] == 1
+    same(world.outcomes(), "a", [0.8], [1])
+
+
+def test_the_first_row_of_a_request_goes_by_the_requests_own_id(world):
+    world.predict(["r1/0", "r1/1", "r2/0"], [0.2, 0.9, 0.6])
+    world.tell(["r1", "r1/1", "r2/0"], [0, 1, 1])
+    assert world.join.run("m").tally["matched"] == 3
+
+
+def test_outcomes_are_kept_by_version_and_by_segment(world):
+    world.predict(["a", "b"], [0.2, 0.9], "1", segments={"origin": ["JFK", "LGA"]})
+    world.predict(["c"], [0.4], "2", segments={"origin": ["JFK"]})
+    world.tell(["a", "b", "c"], [0, 1, 1])
+    world.join.run("m")
+    same(world.outcomes("1"), "ab", [0.2, 0.9], [0, 1])
+    same(world.outcomes("1", "origin=JFK"), "a", [0.2], [0])
+    same(world.outcomes("1", "origin=LGA"), "b", [0.9], [1])
+    same(world.outcomes("2", "origin=JFK"), "c", [0.4], [1])
+
+
+def test_rows_without_an_id_and_labels_that_are_none_are_counted(world):
+    world.predict([None, "a"], [0.2, 0.4])
+    world.tell(["a"], ["perhaps"])
+    tally = world.join.run("m").tally
+    assert tally["nameless"] == 1 and tally["unreadable"] == 1
+    assert world.outcomes().rows == 0
+
+
+def test_a_join_that_dies_before_it_has_stored_counts_once(world, monkeypatch):
+    world.predict(["a"], [0.2])
+    world.tell(["a"], [True])
+    with monkeypatch.context() as patch:
+        patch.setattr(JoinState, "move", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            world.join.run("m")
+    assert len(list((world.place / "runs").iterdir())) == 2  # written, and named by nothing
+    world.tiles.close()
+    world.open()
+    assert not list((world.place / "runs").iterdir())
+    world.join.run("m")
+    same(world.outcomes(), "a", [0.2], [1])
+
+
+def test_what_is_known_outlives_a_restart(world):
+    world.predict(["a", "b"], [0.2, 0.6], segments={"origin": ["JFK", "LGA"]})
+    world.tell(["a"], [False])
+    world.join.run("m")
+    world.tiles.close()
+    world.open()
+    world.tell(["a", "b"], [True, True])
+    world.join.run("m")
+    same(world.outcomes(), "ab", [0.2, 0.6], [1, 1])
+    same(world.outcomes(segment="origin=LGA"), "b", [0.6], [1])
+
+
+def test_many_small_runs_become_few(world):
+    for i in range(30):
+        world.predict([f"p{i}"], [i / 30])
+        world.tell([f"p{i}"], [i % 2])
+        world.join.run("m")
+    for kind in (PREDICTIONS, FEEDBACK):
+        assert len(world.state.files("m", kind)) < 10
+    assert len(list((world.place / "runs").iterdir())) < 20
+    scores = [i / 30 for i in range(30)]
+    same(world.outcomes(), range(30), scores, [i % 2 for i in range(30)])
+    assert world.state.tally("m")["matched"] == 30
+
+
+def test_ages_of_labels_are_counted_by_class(world):
+    world.predict(["a", "b"], [0.2, 0.9])
+    world.clock.time += 3 * HOUR
+    world.tell(["a"], [True])
+    world.clock.time += 24 * HOUR
+    world.tell(["b"], [False])
+    world.join.run("m")
+    (series,) = world.tiles.series(naming.LABEL_AGES)
+    counts = world.tiles.window(series, START, START + HOUR).counts.reshape(2, -1, 16)
+    assert counts.sum() == 2 and counts[1].sum() == 1
+    assert np.flatnonzero(counts[1].sum(axis=1)) < np.flatnonzero(counts[0].sum(axis=1))
