@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import repeat
 from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 from barograph import frames
 from barograph.clock import Clock
 from barograph.layout import Layout
 from barograph.logs import Feedback, FeedbackLog, Keeper, Log, PredictionLog
+from barograph.logs.keeper import Tended
 from barograph.rows import Row, as_record, is_batch
 
 log = logging.getLogger("barograph")
 
 MOST_LABELS = 65_536  # that wait to be written
+EVERY = 60.0  # seconds between two looks at whether the time of a file is over
 
 
 class Journal:
@@ -44,7 +47,10 @@ class Journal:
             place, model, version, layout.bins.id, schema=schema, clock=clock, lost=lambda rows, _: lost(rows)
         )
         self._feedback = FeedbackLog(place, clock=clock)
-        self._keeper = Keeper(place, [self._predictions, self._feedback], clock=clock)
+        # What lies on this machine is kept in order by the evaluator; what must leave it, nobody else can upload.
+        logs: list[Tended] = [self._predictions, self._feedback]
+        self._keeper = None if place.remote is None else Keeper(place, logs, clock=clock, whole=False)
+        self._tend_at = monotonic() + EVERY
         self._rows: list[Row] = []
         self._labels: deque[Feedback] = deque()
 
@@ -74,6 +80,10 @@ class Journal:
             if is_batch(row.features):
                 self._try(self._write_batch, row, frames.length(row.features))
         self._write_labels()
+        if monotonic() >= self._tend_at:
+            self._tend_at = monotonic() + EVERY
+            self._predictions.tend()
+            self._feedback.tend()
 
     def _try(self, write: Callable[[Any], None], what: Any, rows: int) -> None:
         try:
@@ -123,7 +133,8 @@ class Journal:
         finally:
             self._predictions.close()
             self._feedback.close()
-            self._keeper.stop()
+            if self._keeper is not None:
+                self._keeper.stop()
 
 
 def _by_column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Sequence[Any]]:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from barograph.logs import Log
 from barograph.tiles import Tiles
 
 log = logging.getLogger("barograph")
+
+
+KEEP_EVERY = 600.0  # seconds of wall time between two times that logs are put in order
 
 
 class UnknownBins(LookupError):
@@ -89,10 +93,20 @@ class Joiner:
         self.statuses[model] = JoinStatus(None, self._now())
         return joined
 
+    def keep(self) -> None:
+        """Put the logs in order: compact what is over, forget what is kept too long."""
+        found = self._logs.keep(self._now())
+        for path, why in found.damaged.items():
+            log.warning("%s is damaged (%s) and was set aside", path, why)
+
     def _run(self) -> None:
+        keep_at = time.monotonic()
         while not self._stop.is_set():
             try:
                 self.join()
+                if time.monotonic() >= keep_at:
+                    keep_at = time.monotonic() + KEEP_EVERY
+                    self.keep()
             except Exception as error:  # noqa: BLE001 (an object store's library raises what it likes)
                 log.error("the log cannot be read: %s; it is tried again", error)
             self._stop.wait(self._pause)

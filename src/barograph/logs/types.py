@@ -28,6 +28,7 @@ TWINS = {"prediction": "prediction_text", "delivered": "delivered_text", "label"
 
 _OF_KIND = {"numeric": FLOAT, "integer": FLOAT, "boolean": BOOL, "categorical": TEXT, "datetime": TIME}
 _PREFIX = "feature."
+UNREADABLE = "(unreadable)"  # in place of a value that raises when it is looked at
 _FIRST, _LAST = -62_135_596_800.0, 253_402_300_800.0  # epoch seconds of the years 1 and 10000
 
 
@@ -81,7 +82,7 @@ def converted(values: Any, type: pa.DataType) -> tuple[pa.Array, pa.Array | None
     """
     try:
         return _at_once(values, type), None
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+    except Exception:  # noqa: BLE001 (a value's own code may raise anything)
         return _one_by_one(_listed(values), type)
 
 
@@ -223,16 +224,19 @@ def _single(value: Any, type: pa.DataType) -> Any:
         return _text(value) if isinstance(value, str) else None
     try:
         return pa.scalar(_moment(value) if pa.types.is_timestamp(type) else value, type).as_py()
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+    except Exception:  # noqa: BLE001 (a value's own code may raise anything)
         return None
 
 
 def _text(value: Any) -> str | None:
     """Any value as text that UTF-8 can hold; a missing one is None."""
-    found = frames.text(value)
-    if found is None:
-        return None
-    return str(value if found is frames.INVALID else found).encode("utf-8", "replace").decode()
+    try:
+        found = frames.text(value)
+        if found is None:
+            return None
+        return str(value if found is frames.INVALID else found).encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 (a value's own code may raise anything)
+        return UNREADABLE
 
 
 def _listed(values: Any) -> list[Any]:
