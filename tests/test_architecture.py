@@ -36,7 +36,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "exposition": {"prometheus_client"},
     "integrations.fastapi": {"prometheus_client", "starlette"},
-    "integrations.inbox": {"starlette"},
+    "inbox": {"starlette"},
     "intake": {"pyarrow"},
     "ledger": {"pyarrow"},
     "labels": {"pyarrow"},

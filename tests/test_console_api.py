@@ -336,6 +336,7 @@ def test_the_openapi_document_names_every_route(get):
         "/api/incidents",
         "/api/names",
         "/api/glossary",
+        "/api/join",
         "/api/events",
     }
 

@@ -413,6 +413,7 @@ def test_the_demo_shows_a_model_and_catches_the_fault_within_two_judged_hours(ye
     process = _demo(port, tmp_path, "--speed", "240", "--duration", "90")
     try:
         seen = _watch_fleet(httpx, port, until="act", seconds=150)
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
         output, _ = process.communicate(timeout=120)
     finally:
         process.kill()
@@ -427,6 +428,14 @@ def test_the_demo_shows_a_model_and_catches_the_fault_within_two_judged_hours(ye
     assert injected and caught, output
     minutes = [int(m[1]) * 60 + int(m[2]) for m in (injected, caught)]
     assert minutes[1] - minutes[0] <= 120 + 5
+    quality = re.search(
+        r'ml_quality\{basis="confirmed",metric="roc_auc",model="flight-delay",segment="",version="3"\} (\S+)',
+        told,
+    )
+    assert quality and 0.8 < float(quality[1]) < 1, (
+        told
+    )  # of the last day of history whose flights have landed
+    assert re.search(r"[\d,]+ landings told", output)
     assert not _left_over(tmp_path)
     assert list(tmp_path.glob("barograph-demo-*")) == []
     processes.require_free([port, port + 1])

@@ -1,11 +1,16 @@
 """The join over real logs: outcomes in the tiles, by version, segment and hour of the prediction, whatever happens to it."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from barograph import naming
 from barograph.labels.counting import outcome_series
 from barograph.labels.join import Join
+from barograph.labels.quality import quality_gauges, settled
 from barograph.labels.state import FEEDBACK, PREDICTIONS, JoinState
 from barograph.logs import Feedback, FeedbackLog, Log, PredictionLog
 from barograph.outcomes import OutcomeBins, OutcomeProfile
@@ -201,3 +206,63 @@ def test_ages_of_labels_are_counted_by_class(world):
     counts = world.tiles.window(series, START, START + HOUR).counts.reshape(2, -1, 16)
     assert counts.sum() == 2 and counts[1].sum() == 1
     assert np.flatnonzero(counts[1].sum(axis=1)) < np.flatnonzero(counts[0].sum(axis=1))
+
+
+def test_quality_is_told_of_the_last_day_that_has_its_labels(world):
+    rng = np.random.default_rng(0)
+    told = {}
+    for hour in range(48):
+        ids, scores = [f"{hour}-{i}" for i in range(20)], rng.random(20)
+        labels = (rng.random(20) < scores) * 1.0
+        world.predict(ids, scores, segments={"origin": ["JFK"] * 20})
+        if hour < 30:
+            world.tell(ids, labels)
+            told[hour] = (scores, labels)
+        world.clock.time += HOUR
+    world.join.run("m")
+    found = settled(world.tiles, "m", "1", "", BINS, world.clock.now())
+    assert (found.start, found.end) == (START + 7 * HOUR, START + 31 * HOUR)  # 23 of 24 hours are labelled
+    scores, labels = (np.concatenate([told[h][i] for h in range(7, 30)]) for i in (0, 1))
+    gauges = list(quality_gauges(world.tiles, "m", "1", BINS, world.clock.now()))
+    accuracy = {
+        (metric.name, names["segment"]): value
+        for metric, names, value in gauges
+        if names.get("metric") == "accuracy"
+    }
+    assert accuracy["ml_quality", ""] == pytest.approx(((scores >= 0.5) == labels).mean())
+    assert accuracy["ml_quality_lower", ""] < accuracy["ml_quality", ""] < accuracy["ml_quality_upper", ""]
+    assert accuracy["ml_quality", "origin=JFK"] == accuracy["ml_quality", ""]
+    completeness = [value for metric, _, value in gauges if metric is naming.LABEL_COMPLETENESS]
+    assert completeness == [pytest.approx(6 / 24)]
+
+
+def test_nothing_is_told_of_quality_before_labels_have_come(world):
+    world.predict(["a"], [0.2])
+    world.join.run("m")
+    assert [m.name for m, _, _ in quality_gauges(world.tiles, "m", "1", BINS, world.clock.now())] == [
+        "ml_label_completeness_ratio"
+    ]
+
+
+# The verb, with and without a server.
+
+
+def test_the_verb_says_of_which_model_it_knows_no_reference(world):
+    world.predict(["a", "b"], [0.2, 0.9])
+    world.tell(["a"], [1])
+    world.tiles.close()
+    out = subprocess.run(
+        [sys.executable, "-m", "barograph", "join", "--log", "log", "--store", "tiles.duckdb", "--json"],
+        cwd=world.place, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    world.open()
+    assert out.returncode == 0, out.stderr
+    assert json.loads(out.stdout) == {} and "no reference with bins b1" in " ".join(out.stderr.split())
+
+
+def test_the_verb_without_a_log_says_what_to_give(world):
+    out = subprocess.run(
+        [sys.executable, "-m", "barograph", "join", "--store", "tiles.duckdb"],
+        cwd=world.place, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert out.returncode == 2 and "--log: is not given" in " ".join(out.stderr.split())

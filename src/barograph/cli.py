@@ -3,13 +3,15 @@
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 try:
     import typer
     from rich.console import Console
     from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TextColumn
     from rich.table import Table
 except ModuleNotFoundError:
     sys.exit('The command line needs more than the library: pip install "barograph[serve]"')
@@ -18,6 +20,9 @@ from barograph import __version__
 from barograph.clock import Clock
 from barograph.mixin.verb import mixin
 from barograph.reference import Reference, ReferenceFileError
+
+if TYPE_CHECKING:
+    from barograph.config import Config
 
 app = typer.Typer(
     name="barograph",
@@ -215,6 +220,67 @@ def event(
     out.print(f"Noted: {label}", highlight=False, markup=False)
 
 
+@app.command()
+def join(
+    log: Annotated[str | None, typer.Option(help="Where services log (that of barograph.toml).")] = None,
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Join labels to predictions now, and say what came of it.
+
+    [bold]barograph serve --log predictions/[/bold] does so by itself; where it runs, it is asked to.
+    """
+    import httpx
+
+    from barograph.serve import Address
+
+    path = _store(store)
+    address = Address.of(path)
+    if address is None:
+        found = _join_here(path, log or _configured().log)
+    else:
+        headers = {"authorization": f"Bearer {address.token}"}
+        answer = httpx.post(f"{address.url}/api/join", headers=headers, timeout=600, trust_env=False)
+        if answer.is_error:
+            _wrong(answer.json()["error"]["what"])
+        found = answer.json()["models"]
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    table = Table("model", "predictions", "labels", "matched", "waiting", "corrected", "unreadable", box=None)
+    for model, tally in found.items():
+        names = ("predictions", "labels", "matched", "waiting", "corrected", "unreadable")
+        table.add_row(escape(model), *(f"{tally.get(name, 0):,}" for name in names))
+    out.print(table)
+
+
+def _join_here(store: str, log: str | None) -> dict[str, dict[str, int]]:
+    from barograph.config import Config
+    from barograph.evaluate import References
+    from barograph.labels.joiner import Joiner
+    from barograph.logs import Log
+    from barograph.serve import join_folder, outcome_bins
+    from barograph.sources import StoredReferences
+
+    if log is None:
+        _wrong("--log: is not given, and barograph.toml names none; give where services log")
+    with _tiles(store) as tiles:
+        references = References(StoredReferences(tiles), Config())
+        bins_of = partial(outcome_bins, tiles, references)
+        joiner = Joiner(tiles, Log(log), join_folder(store), bins_of, now=Clock().now)
+        with Progress(
+            SpinnerColumn(), TextColumn("{task.completed:,.0f} rows joined"), console=err, transient=True
+        ) as bar:
+            task = bar.add_task("", total=None)
+            found = joiner.join(lambda rows: bar.advance(task, rows))
+        joiner.keep()
+        joiner.stop()
+    for model, status in joiner.statuses.items():
+        if status.error is not None:
+            err.print(f"{model}: {status.error}", style="red", markup=False)
+    return {model: dict(joined.tally) for model, joined in found.items()}
+
+
 app.command()(mixin)
 
 
@@ -299,16 +365,21 @@ def reference_check(
     raise typer.Exit(FINDING if found else 0)
 
 
-def _store(given: str | None) -> str:
-    """The store that is meant: as given, else as barograph.toml says."""
-    from barograph.config import ConfigError, load
+def _configured() -> "Config":
+    """What barograph.toml says, or the defaults."""
+    from barograph.config import Config, ConfigError, load
 
-    if given is not None or not Path("barograph.toml").is_file():
-        return given or STORE
+    if not Path("barograph.toml").is_file():
+        return Config()
     try:
-        return load("barograph.toml").store
+        return load("barograph.toml")
     except ConfigError as error:
         _wrong(str(error))
+
+
+def _store(given: str | None) -> str:
+    """The store that is meant: as given, else as barograph.toml says."""
+    return given or _configured().store
 
 
 def _fleet(store: str) -> dict[str, Any]:

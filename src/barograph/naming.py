@@ -164,6 +164,24 @@ ALERT_STATE = Metric(
     (*_MODEL, "alert", "column", "signal", "state"),
     "1 for the state that an alert is in.",
 )
+_QUALITY = (*_MODEL, "segment", "metric", "basis")
+QUALITY = Metric(
+    "ml_quality", "gauge", _QUALITY, "A metric of outcomes over the last day that has its labels."
+)
+QUALITY_LOWER = Metric("ml_quality_lower", "gauge", _QUALITY, "The lower end of its 95 % interval.")
+QUALITY_UPPER = Metric("ml_quality_upper", "gauge", _QUALITY, "The upper end of its 95 % interval.")
+LABEL_COMPLETENESS = Metric(
+    "ml_label_completeness_ratio",
+    "gauge",
+    _MODEL,
+    "Share of the last day's predictions whose label has come.",
+)
+LABEL_LAG = Metric(
+    "ml_label_lag_seconds",
+    "gauge",
+    (*_MODEL, "quantile"),
+    "How long labels took that came for the last 30 days.",
+)
 EVALUATOR_SUCCESS = Metric(
     "ml_evaluator_last_success_timestamp_seconds",
     "gauge",

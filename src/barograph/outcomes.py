@@ -128,6 +128,13 @@ class OutcomeBins:
         """Rows of the confusion matrix: the classes, and other."""
         return len(self.classes) + 1
 
+    @property
+    def answered(self) -> slice:
+        """The part of the counts that adds up to the labelled rows."""
+        if self.task == "binary":
+            return slice(2 * self.slots, self.counts)
+        return slice(0, self.counts - 2 * self.slots if self.residual is None else self.residual.size)
+
     @cached_property
     def categories(self) -> CategoryBins:
         """The classes as bins, all others in one slot."""

@@ -1,8 +1,10 @@
 """`barograph serve`: reads the services, keeps tiles, evaluates each minute of its clock, tells, and serves the console."""
 
+import contextlib
 import hmac
 import json
 import logging
+import math
 import os
 import secrets
 import signal
@@ -11,6 +13,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -27,8 +30,10 @@ from barograph.console.state import State
 from barograph.counters import Series, Snapshot, Vector
 from barograph.evaluate import Change, References, deployed, evaluate, last_closed
 from barograph.exposition import render
+from barograph.inbox import Feedback, Store, route
 from barograph.labels.counting import BinsOf
 from barograph.labels.joiner import Joiner, UnknownBins
+from barograph.labels.quality import quality_gauges
 from barograph.ledger import Counted, Ledger
 from barograph.logs import Log
 from barograph.notify import Notifier
@@ -99,6 +104,28 @@ class Address:
         return found if hmac.compare_digest(given.encode(), expected.encode()) else None
 
 
+def join_folder(store: str | Path) -> Path:
+    """Where the join keeps what it knows of predictions and labels: beside the tiles."""
+    return Path(f"{store}.join")
+
+
+def outcome_bins(tiles: Tiles, references: References, model: str) -> BinsOf:
+    """How the outcomes of a model's versions are counted: over the bins of the reference that each was counted with."""
+    versions = {v.version: v for v in deployed(tiles) if v.model == model}
+
+    def find(version: str, bins: str) -> OutcomeBins:
+        known = references.of(versions[version], bins) if version in versions else None
+        if known is not None:
+            return OutcomeBins.of(known.reference)
+        if bins != score_alone().id:
+            raise UnknownBins(
+                f"no reference with bins {bins} of {model} {version} is known yet; its service tells it"
+            )
+        return OutcomeBins.default("binary")
+
+    return find
+
+
 class Server:
     """The evaluator: a poller, a loop, and the console, around one store."""
 
@@ -134,11 +161,15 @@ class Server:
         self._started = self.clock.now()
         self._evaluated = 0.0
         self._rolled = 0.0
+        self._told: dict[
+            tuple[str, str], tuple[float, list[tuple[naming.Metric, dict[str, str], float]]]
+        ] = {}
         self.state = State(self.tiles, self.ledger, self.references, self.config, self.poller.statuses)
         app = create(
             self.state, self.clock.now, health=self.health, token=self.token, metrics=self.metrics,
             poll_seconds=max(1.0, min(5.0, self.poller.interval)),
-            hosts=_own_names(self.config.host),
+            hosts=_own_names(self.config.host), join=None if self.joiner is None else self.joiner.join,
+            inboxes=[] if self.joiner is None else [route(Feedback(self._stores).inbox(lambda: self.token))],
         )  # fmt: skip
         settings = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
@@ -167,28 +198,25 @@ class Server:
         """Who joins labels, where services log; what it knows lies beside the tiles."""
         if self.config.log is None:
             return None
-        store = self.config.store
-        folder = Path(tempfile.mkdtemp(prefix="barograph-")) if store == MEMORY else Path(f"{store}.join")
+        folder = (
+            Path(tempfile.mkdtemp(prefix="barograph-"))
+            if self.config.store == MEMORY
+            else join_folder(self.config.store)
+        )
         pause = max(LEAST_PAUSE, JOIN_EVERY / self.clock.speed)
         return Joiner(
-            self.tiles, Log(self.config.log), folder, self._outcome_bins, now=self.clock.now, pause=pause
+            self.tiles,
+            Log(self.config.log),
+            folder,
+            partial(outcome_bins, self.tiles, self.references),
+            now=self.clock.now,
+            pause=pause,
         )
 
-    def _outcome_bins(self, model: str) -> BinsOf:
-        """How the outcomes of a model's versions are counted: over the bins of the reference that each was counted with."""
-        versions = {v.version: v for v in deployed(self.tiles) if v.model == model}
-
-        def find(version: str, bins: str) -> OutcomeBins:
-            known = self.references.of(versions[version], bins) if version in versions else None
-            if known is not None:
-                return OutcomeBins.of(known.reference)
-            if bins != score_alone().id:
-                raise UnknownBins(
-                    f"no reference with bins {bins} of {model} {version} is known yet; its service tells it"
-                )
-            return OutcomeBins.default("binary")
-
-        return find
+    def _stores(self) -> dict[str, Store]:
+        """For each model that is known, what writes labels of it to the disk."""
+        assert self.joiner is not None
+        return {model: partial(self.joiner.store, model) for model in self.state.models()}
 
     def run(self) -> None:
         """Serve until a signal or `stop`; everything is stored and closed then."""
@@ -280,7 +308,24 @@ class Server:
                     reference = None if known is None else self._shown(known.reference)
                     for metric, labels, value in () if reference is None else reference_gauges(reference):
                         gauge(metric, {**version.names, **labels}, value)
+                if self.joiner is not None:
+                    for metric, labels, value in self._quality(version):
+                        gauge(metric, labels, value)
         return render(Snapshot(self.clock.now(), "", 1, series), {})
+
+    def _quality(self, version: Deployed) -> list[tuple[naming.Metric, dict[str, str], float]]:
+        """What labels say of a version, over the bins that its outcomes are counted in; looked at once a minute."""
+        made_at, found = self._told.get((version.model, version.version), (-math.inf, []))
+        if time.monotonic() - made_at > MINUTE:
+            find, found = outcome_bins(self.tiles, self.references, version.model), []
+            for bins in version.series:
+                with contextlib.suppress(UnknownBins):
+                    over = find(version.version, bins)
+                    found += quality_gauges(
+                        self.tiles, version.model, version.version, over, self.clock.now()
+                    )
+            self._told[(version.model, version.version)] = (time.monotonic(), found)
+        return found
 
     def _shown(self, reference: Reference) -> Reference:
         """A reference as services count over it: what Prometheus' counts are judged by is made of one."""

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from barograph.console.documents import Documents
 from barograph.console.health import Health
 from barograph.console.state import RANGES, Span, State
 from barograph.glossary import GLOSSARY
+from barograph.labels.join import Joined
 from barograph.ledger import CHANGE, Event
 from barograph.links import named
 from barograph.mixin import runbooks
@@ -61,9 +62,11 @@ def create(
     metrics: Callable[[], bytes],
     poll_seconds: float = 5.0,
     hosts: frozenset[str] | None = None,
+    join: Callable[[], Mapping[str, Joined]] | None = None,
+    inboxes: Sequence[Route] = (),
 ) -> ASGIApp:
     """The ASGI application. `now` is the evaluator's clock; `poll_seconds` is how often a page asks again; `hosts` are the
-    names by which it may be asked for (any, if left out)."""
+    names by which it may be asked for (any, if left out). `join` joins labels now, `inboxes` take them."""
     speed = _speed(now)
 
     def mark() -> tuple[object, ...]:
@@ -119,6 +122,14 @@ def create(
         documents.clear()
         return JSONResponse({"accepted": True}, status_code=202)
 
+    async def joined(request: Request) -> Response:
+        _authorise(request, token)
+        if join is None:
+            raise HTTPException(409, "log: nothing is logged here; give barograph serve --log")
+        found = await asyncio.to_thread(join)
+        documents.clear()
+        return JSONResponse({"models": {model: dict(one.tally) for model, one in found.items()}})
+
     def _health(request: Request, fine: str, problem: str | None) -> Response:
         challenge = request.query_params.get("challenge", "")
         headers = {PROOF_HEADER: proof(token, challenge)} if challenge else {}
@@ -167,6 +178,8 @@ def create(
         Route("/api/names", document(lambda _, s: pages.names(state, s))),
         Route("/api/glossary", glossary),
         Route("/api/events", event, methods=["POST"]),
+        Route("/api/join", joined, methods=["POST"]),
+        *inboxes,
         Route("/api/openapi.json", _openapi),
         Route("/runbooks/{alert}", runbook),
         Route("/-/healthy", healthy),
@@ -377,6 +390,13 @@ def openapi() -> dict[str, Any]:
             "/api/names": read("Every model with its columns, by name"),
             "/api/glossary": {
                 "get": {"summary": "What the words mean", "responses": {"200": {"description": "found"}}}
+            },
+            "/api/join": {
+                "post": {
+                    "summary": "Join labels to predictions now",
+                    "security": [{"token": []}],
+                    "responses": {"200": {"description": "what came of it, by model"}},
+                }
             },
             "/api/events": write,
         },

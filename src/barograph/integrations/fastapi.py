@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from barograph import naming
 from barograph.counters import Series
 from barograph.exposition import asgi_app
-from barograph.integrations.inbox import inboxes, join
+from barograph.inbox import inboxes, join
 from barograph.monitor import Monitor
 from barograph.schema import SchemaViolation
 from barograph.watch import Watched

@@ -3,14 +3,17 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+from barograph.clock import Clock
 from barograph.labels.counting import BinsOf
 from barograph.labels.join import Join, Joined
 from barograph.labels.state import JoinState
-from barograph.logs import Log
+from barograph.logs import Feedback, FeedbackLog, Log
 from barograph.tiles import Tiles
 
 log = logging.getLogger("barograph")
@@ -50,10 +53,15 @@ class Joiner:
     ) -> None:
         self.state = JoinState(tiles, folder)
         self.statuses: dict[str, JoinStatus] = {}
+        self._feedback = FeedbackLog(logs, clock=cast(Clock, SimpleNamespace(now=now)))
         self._logs, self._join = logs, Join(tiles, logs, self.state, bins_of)
         self._now, self._pause = now, pause
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="barograph-join", daemon=True)
+
+    def store(self, model: str, labels: Sequence[tuple[str, float | str, float | None, str | None]]) -> None:
+        """Write labels (id, label, time in epoch seconds, kind) to the disk; OSError where that fails."""
+        self._feedback.append([Feedback(model, *label) for label in labels])
 
     def start(self) -> None:
         """Begin to join."""
@@ -64,6 +72,7 @@ class Joiner:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._feedback.close()
 
     def join(self, moved: Callable[[int], object] = lambda _: None) -> dict[str, Joined]:
         """Join all models now; what each came to, without those that failed."""

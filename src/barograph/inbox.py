@@ -27,9 +27,12 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 MAX_EVENTS = 1_000_000_000
 MAX_NAME = 80  # characters: a longer label would be cut
 MAX_ID = 256
+MAX_LABELS = 8 * 1024 * 1024  # bytes of labels at once
 MAX_REFUSED = 1_000  # items of which it is said what is wrong with them
 
 Item = Mapping[str, Any]
+Label = tuple[str, float | str, float | None, str | None]  # id, label, time in epoch seconds, kind
+Store = Callable[[Sequence[Label]], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Inbox:
         take: Callable[[Sequence[Item]], Awaitable[None]],
     ) -> None:
         self.path, self._token, self._words, self._limit = path, token, words, limit
-        self._wrong, self._take = wrong, take
+        self._wrong, self.take = wrong, take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._answer(Request(scope, receive))
@@ -90,7 +93,7 @@ class Inbox:
         good = [item for i, item in enumerate(items) if i not in wrong]
         try:
             if good:
-                await self._take(good)
+                await self.take(good)
         except OSError as error:
             what = f"nothing of this could be stored: {error.strerror or error}"
             return _said(Answer.error(503, what, "send all of it again, later"))
@@ -109,17 +112,22 @@ def inboxes(monitor: Monitor) -> list[Route]:
     """The endpoints of a monitor: /business, and /feedback where it logs."""
     found = [_business(monitor)]
     if monitor.journal is not None:
-        found.append(Feedback([monitor]).inbox())
-    return [Route(inbox.path, inbox, methods=["POST"], include_in_schema=False) for inbox in found]
+        stores: dict[str, Store] = {monitor.model: monitor.store_feedback}
+        found.append(Feedback(lambda: stores, monitor.model).inbox(lambda: monitor.token))
+    return [route(inbox) for inbox in found]
+
+
+def route(inbox: Inbox) -> Route:
+    """Where an inbox is reached."""
+    return Route(inbox.path, inbox, methods=["POST"], include_in_schema=False)
 
 
 def join(routes: Iterable[BaseRoute], monitor: Monitor) -> None:
     """Have the /feedback that is there take labels of another monitor, too."""
-    for route in routes:
-        take = getattr(getattr(route, "endpoint", None), "_take", None)
-        feedback = getattr(take, "__self__", None)
-        if isinstance(feedback, Feedback):
-            feedback.monitors.append(monitor)
+    for one in routes:
+        feedback = getattr(getattr(getattr(one, "endpoint", None), "take", None), "__self__", None)
+        if isinstance(feedback, Feedback) and monitor.journal is not None:
+            feedback.stores()[monitor.model] = monitor.store_feedback
 
 
 # Business events.
@@ -150,33 +158,37 @@ def _no_event(item: Any) -> str | None:
 
 
 class Feedback:
-    """Takes labels for the monitors of an application; an item that names no model is of the first one."""
+    """Takes labels of models, for each of which `stores` has what writes them to the disk.
 
-    def __init__(self, monitors: list[Monitor]) -> None:
-        self.monitors = monitors
+    An item that names no model is of the model `otherwise`; without one it must name it.
+    """
 
-    def inbox(self) -> Inbox:
+    def __init__(self, stores: Callable[[], dict[str, Store]], otherwise: str | None = None) -> None:
+        self.stores, self._otherwise = stores, otherwise
+
+    def inbox(self, token: Callable[[], str | None]) -> Inbox:
         """The endpoint."""
-        words = Words("labels", "stored", '{"id": "b41f", "label": true}, or a list of these')
-        return Inbox(
-            FEEDBACK, lambda: self.monitors[0].token, words=words, limit=8 * 1024 * 1024, wrong=self.wrong, take=self.take
-        )  # fmt: skip
+        model = "" if self._otherwise is not None else ', "model": "fraud"'
+        words = Words("labels", "stored", f'{{"id": "b41f", "label": true{model}}}, or a list of these')
+        return Inbox(FEEDBACK, token, words=words, limit=MAX_LABELS, wrong=self.wrong, take=self.take)
 
     def wrong(self, item: Any) -> str | None:
         """Why an item is no label; None where it is one."""
         if (what := _no_object(item, {"id", "label", "time", "kind", "model"})) is not None:
             return what
-        known = [monitor.model for monitor in self.monitors if monitor.journal is not None]
-        if item.get("model", known[0]) not in known:
-            return f"model is none of {', '.join(map(repr, known[:20]))}"
+        known = self.stores()
+        if item.get("model", self._otherwise) not in known:
+            return f"model is none of {', '.join(map(repr, sorted(known)[:20]))}"
         return no_label(item)
 
     async def take(self, items: Sequence[Item]) -> None:
         """Write labels to the disk; OSError where that fails."""
-        for monitor in self.monitors:
-            mine = [item for item in items if item.get("model", self.monitors[0].model) == monitor.model]
-            if mine:
-                await asyncio.to_thread(monitor.store_feedback, [label_of(item) for item in mine])
+        by_model: dict[str, list[Label]] = {}
+        for item in items:
+            by_model.setdefault(item.get("model", self._otherwise), []).append(label_of(item))
+        stores = self.stores()
+        for model, labels in by_model.items():
+            await asyncio.to_thread(stores[model], labels)
 
 
 def no_label(item: Item) -> str | None:
@@ -195,7 +207,7 @@ def no_label(item: Item) -> str | None:
     return None
 
 
-def label_of(item: Item) -> tuple[str, float | str, float | None, str | None]:
+def label_of(item: Item) -> Label:
     """Id, label, time in epoch seconds, and kind of an object that `no_label` finds nothing wrong with."""
     label = item["label"] if isinstance(item["label"], str) else float(item["label"])
     return item["id"], label, _seconds(item.get("time")), item.get("kind")
