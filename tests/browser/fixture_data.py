@@ -307,7 +307,11 @@ def flight_delay(window: Window, now: int, version: str) -> Json:
             {"name": "Same input, same score", "status": "ok", "text": "100 %", "note": None},
             {"name": "Changed by a rule after the model", "status": "watch", "text": "2.6 %", "note": "usual 0.4–0.9 %"},
         ]},
-        "outcomes": {"status": "no_data", "summary": "Under 1 % of today’s labels have arrived", "panels": []},
+        "outcomes": {"status": "no_data", "summary": "Labels still arriving", "judged": False,
+                     "panels": [received_panel(window, 0.004)],
+                     "state": {"kind": "no_labels", "title": "Labels still arriving",
+                               "text": "None of 42,117 predictions of the last 6 h has a label yet. A longer range shows those that have.",
+                               "code": "monitor.feedback(request_id, label)"}},
         "causes": {"status": "act", "summary": "1 of 17 features drifted", "columns": [column_row(row) for row in COLUMNS]},
     }  # fmt: skip
 
@@ -367,23 +371,58 @@ def plain_model(name: str, window: Window, now: int) -> Json:
         "reference": None, "events": [], "gaps": [],
         "service": {"status": "no_data" if dead else "ok", "summary": "No data" if dead else "Normal", "panels": service},
         "output": {"status": status, "summary": "", "panels": output, "checks": []},
-        "outcomes": {"status": "ok", "summary": row[14], "panels": [outcome_panel(window)]} if status == "ok" else
-                    {"status": "no_data", "summary": "No labels yet", "panels": []},
+        "outcomes": outcomes(window, row[14]) if status == "ok" else
+                    {"status": "no_data", "summary": "No labels yet", "judged": False, "panels": [],
+                     "state": {"kind": "no_labels", "title": "No labels yet", "text": "812 predictions of the last 24 h can have a label."}},
         "causes": {"status": "ok", "summary": "", "columns": columns},
     }  # fmt: skip
 
 
-def outcome_panel(window: Window) -> Json:
+def outcomes(window: Window, summary: str) -> Json:
+    """Confirmed quality beside the estimated one, the last labels of which are still arriving."""
     confirmed: Curve = lambda t: 0.9 + 0.008 * noise(8, t)
     estimated: Curve = lambda t: 0.895 + 0.006 * noise(9, t)
-    cut = window.start + (window.end - window.start) * 0.7
-    return panel(
-        window, "precision", "Precision", "", "confirmed, target 0.85", confirmed, zero=False,
-        series=[
-            {"name": "confirmed", "y": [v if t < cut else None for t, v in zip(window.t, window.curve(confirmed), strict=True)], "role": "live"},
-            {"name": "estimated", "y": window.curve(estimated), "role": "estimate"},
-        ],
+    few = window.start + (window.end - window.start) * 0.2
+    y = [None if t < few else v for t, v in zip(window.t, window.curve(confirmed), strict=True)]
+    guess = window.curve(estimated)
+    open_ = [t > window.end - 4 * window.step for t in window.t]
+
+    def band(name: str, middle: list[float | None], half: float) -> Json:
+        ends = [[None if v is None else v + side for v in middle] for side in (-half, half)]
+        return {"name": name, "lo": ends[0], "hi": ends[1]}
+
+    quality = panel(
+        window, "precision", "Precision, by hour of prediction", "", "so far, 95 % interval 0.88–0.92", confirmed, zero=False,
+        value=0.903, digits=4, few="too few labels",
+        series=[{"name": "confirmed", "y": y, "role": "live", "open": open_}, {"name": "estimated", "y": guess, "role": "estimate"}],
+        bands=[band("95 % interval", y, 0.02), band("estimated, 95 %", guess, 0.03) | {"role": "estimate"}],
         limits={"watch": 0.85, "act": 0.8, "worse": "low"},
+        note="Open circles: under 90 % of the labels. Estimated from scores, if they still mean what the labels of 2013-09-16 to "
+        "2013-10-12 say. Confirmed values in its band: 21 of 22.",
+    )  # fmt: skip
+    middle: Curve = lambda t: 8900 + 300 * noise(10, t)
+    ages = panel(
+        window, "ages", "How fast labels come", "seconds", "median, 90 % within 5 h 12 min", middle, few="too few labels",
+        series=[{"name": "median", "y": window.curve(middle), "role": "live", "open": open_}],
+        bands=[{"name": "median–p90", "lo": window.curve(middle), "hi": window.curve(lambda t: 2 * middle(t))}],
+    )  # fmt: skip
+    worse = [
+        quality | {"id": name.lower(), "name": f"{name}, by hour of prediction"}
+        for name in ("Recall", "Accuracy")
+    ]
+    return {
+        "status": "learning", "summary": summary, "judged": False,
+        "panels": [quality, *worse, received_panel(window, 1.0), ages],
+    }  # fmt: skip
+
+
+def received_panel(window: Window, share: float) -> Json:
+    """Labels as a share of predictions, the last of which have none yet."""
+    length = window.end - window.start
+    return panel(
+        window, "labels", "Labels received", "share", "of 6,338 predictions that can have one",
+        lambda t: share * min(1.0, (window.end - t) / (0.2 * length)), few="no predictions",
+        note="From 90 % on, a metric counts as confirmed.",
     )  # fmt: skip
 
 

@@ -109,7 +109,8 @@ def test_a_model_without_a_reference_shows_the_lines_that_give_it_one(
     with checks.console_page(browser) as page:
         checks.open_page(page, f"{evaluator_url}/models/bare")
         expect(page.locator("h1")).to_have_text("bare is watched without a reference")
-        expect(page.locator("pre")).to_contain_text("Reference.fit(")
+        expect(page.locator("pre", has_text="Reference.fit(")).to_be_visible()
+        expect(page.locator("pre", has_text="serve --log")).to_be_visible()
         expect(page.locator(".section-head .status.ok")).to_have_count(1)  # the service alone
 
 

@@ -127,6 +127,7 @@ def test_only_the_server_knows_where_nothing_was_reported(call: Callable[..., An
     assert call("charts/gaps", "findGaps", times, values, 0, 540, named) == named
     assert call("charts/gaps", "absence", 180, named) == "no data"
     assert call("charts/gaps", "absence", 240, named) == "too few rows"
+    assert call("charts/gaps", "absence", 240, named, "too few labels") == "too few labels"
 
 
 def test_a_point_without_a_value_outside_of_a_gap_had_too_few_rows(call: Callable[..., Any]) -> None:

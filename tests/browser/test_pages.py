@@ -210,6 +210,30 @@ def test_a_limit_is_drawn_only_where_the_data_comes_near(browser: Browser, fixtu
         expect(page.locator("[data-panel=p95] small")).to_contain_text("act above 80 ms")
 
 
+def test_quality_is_solid_where_confirmed_dashed_where_estimated_and_open_while_labels_arrive(
+    browser: Browser, fixture_url: str
+) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, f"{fixture_url}/models/credit-limit")
+        panel = page.locator("[data-panel=precision]")
+        expect(panel.locator("path.line.estimate")).to_have_css("stroke-dasharray", "4px, 3px")
+        expect(panel.locator("path.line.live")).to_have_css("stroke-dasharray", "none")
+        expect(panel.locator("path.band.estimate")).to_have_count(1)
+        expect(panel.locator("circle.open")).to_have_count(4)
+        expect(panel.locator(".panel-value")).to_contain_text("0.903")
+        head = page.locator(".section-head", has_text="Outcomes")
+        expect(head.locator(".status")).to_have_count(0)  # nobody judges it yet
+        expect(page.locator("[data-panel=ages] circle.open")).to_have_count(4)
+
+
+def test_labels_that_are_missing_are_said_with_what_to_do(browser: Browser, fixture_url: str) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, f"{fixture_url}/models/flight-delay?range=6h")
+        expect(page.locator(".state-title", has_text="Labels still arriving")).to_be_visible()
+        expect(page.locator("pre", has_text="monitor.feedback(")).to_be_visible()
+        expect(page.locator("[data-panel=labels] svg[role=img]")).to_be_visible()
+
+
 def test_live_carried_back_is_drawn_dashed_beside_the_size_of_the_shift(
     browser: Browser, fixture_url: str
 ) -> None:

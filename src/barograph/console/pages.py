@@ -9,7 +9,7 @@ from barograph import naming, sentences
 from barograph.alert import FIRING, Alert, Incident, firing, group_status, status
 from barograph.checks import Counters
 from barograph.clock import iso
-from barograph.console import columns, panels
+from barograph.console import columns, outcomes, panels
 from barograph.console.key import Key, key_of, latest, usual
 from barograph.console.state import HOUR, ROWS_OF_A_RATE, Span, State, View, begins, listed, plain, tidy
 from barograph.naming import ACT, LEARNING, NO_DATA, OK, PREDICTION, WATCH
@@ -104,7 +104,7 @@ def _fleet_row(view: View) -> dict[str, Any]:
             "status": group_status(alerts, "service"),
         },
         "output": {**_key_output(view, idle), "status": _group(view, alerts, "output")},
-        "outcomes": {"text": "No labels yet", "sub": "", "status": NO_DATA},
+        "outcomes": outcomes.cell(view),
         "causes": {**column_rows, "status": _group(view, alerts, "causes")},
         "spark": _spark(view, state),
     }
@@ -233,7 +233,7 @@ def model(state: State, name: str, span: Span, version: str | None = None) -> di
             "status": _group(view, alerts, "output"),
             "checks": panels.checks(view, alerts),
         },
-        "outcomes": {"status": NO_DATA, "summary": "No labels yet", "panels": []},
+        "outcomes": outcomes.section(view),
         "causes": {
             "status": _group(view, alerts, "causes"),
             "summary": _causes(column_rows, view),

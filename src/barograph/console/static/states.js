@@ -16,12 +16,6 @@ barograph.integrations.fastapi.instrument(app, monitor)
 model = monitor.watch(model)`,
 };
 
-export const NO_LABELS = {
-  kind: "no_labels",
-  title: "No outcomes yet",
-  text: "Whether the answers were right will be known once labels can be joined; this version does not join them yet.",
-};
-
 /** @param {{state: State, actions?: any}} props */
 export function StateMessage({ state, actions = null }) {
   const { title, text, progress, code } = state;

@@ -118,6 +118,8 @@ interface Section {
   panels: Panel[];
   /** Said above the panels. */
   state?: State | null;
+  /** False where nobody judges it: its summary stands without a status. */
+  judged?: boolean;
 }
 
 interface Check {
@@ -134,6 +136,8 @@ interface Panel {
   unit: string;
   /** Now. */
   value: Value;
+  /** Figures of the value at most, 2 if absent. */
+  digits?: number;
   /** The usual range and the limits in words, with their units. */
   text: string;
   status: Status;
@@ -151,6 +155,8 @@ interface Panel {
   /** The axis reaches at least this far. */
   top?: Value;
   note: string | null;
+  /** What a sample without a value means, "too few rows" if absent. */
+  few?: string;
   /** A constant band behind the data. */
   reference?: { lo: number; mid: number; hi: number } | null;
   /** When its alert began, epoch seconds: without limits, its line is past them from here on. */
@@ -163,12 +169,16 @@ interface Series {
   name: string;
   y: Value[];
   role: "main" | "live" | "reference" | "estimate";
+  /** For each sample whether it is not final yet: an open circle. */
+  open?: boolean[];
 }
 
 interface Band {
   name: string;
   lo: Value[];
   hi: Value[];
+  /** "live" if absent. */
+  role?: "live" | "estimate";
 }
 
 interface Limits {

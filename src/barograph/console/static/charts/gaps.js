@@ -2,6 +2,9 @@
 
 import { samplingStep } from "./scales.js";
 
+/** Why a line breaks where a service did report, if its panel does not say otherwise. */
+export const FEW = "too few rows";
+
 /**
  * The gaps of one chart: those that the server names, unless this chart has values there.
  * @param {number[]} times @param {Value[]} values
@@ -49,5 +52,5 @@ function merged(gaps, slack) {
   return found;
 }
 
-/** What a sample without a value means. @param {number} t @param {Gap[]} gaps */
-export const absence = (t, gaps) => (gaps.some((gap) => t > gap.from && t <= gap.to) ? "no data" : "too few rows");
+/** What a sample without a value means: `few`, unless it lies in a gap. @param {number} t @param {Gap[]} gaps */
+export const absence = (t, gaps, few = FEW) => (gaps.some((gap) => t > gap.from && t <= gap.to) ? "no data" : few);

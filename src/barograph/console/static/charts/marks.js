@@ -2,6 +2,7 @@
 
 import { clock, seconds, timeSpan } from "../format.js";
 import { html } from "../html.js";
+import { FEW } from "./gaps.js";
 import { axisLabel, label, pushApart, textWidth } from "./layout.js";
 import { areaPath, linePath, round } from "./paths.js";
 import { isRaised, tone } from "../status.js";
@@ -15,13 +16,12 @@ const MOST_NAMED_EVENTS = 2;
 
 /** A break in a line that is wider than so many pixels says why. */
 const WIDE = 60;
-const FEW = "too few rows";
 
 export function Marks({ layout, id, named }) {
   const { left, right, height } = layout;
   const draw = (...kinds) => kinds.map((Mark) => html`<${Mark} layout=${layout} id=${id} named=${named} />`);
   return html`<clipPath id="${id}p"><rect x=${left} y="0" width=${right - left + 2} height=${height} /></clipPath>
-    ${draw(Zones)}<g clip-path="url(#${id}p)">${draw(Usual)}</g>${draw(Gaps, Axes, LimitLines)}<g clip-path="url(#${id}p)">${draw(Lines)}</g>${draw(Events, NamesAtRight)}`;
+    ${draw(Zones)}<g clip-path="url(#${id}p)">${draw(Usual)}</g>${draw(Gaps, Axes, LimitLines)}<g clip-path="url(#${id}p)">${draw(Lines)}</g>${draw(OpenCircles, Events, NamesAtRight)}`;
 }
 
 /** Bands that fade away from the limit. */
@@ -70,18 +70,26 @@ function Usual({ layout }) {
   ${reference && html`<path class="usual" d=${areaPath([left, right], [y(reference.lo), y(reference.lo)], [y(reference.hi), y(reference.hi)])} />`}`;
 }
 
+/** The name of a gap, where it is written, and whether there is room for it. */
+function gapName(gap, x) {
+  const text = gap.text ?? "no data";
+  const [middle, size] = [(x(gap.from) + x(gap.to)) / 2, textWidth(text)];
+  return { text, from: middle - size / 2, to: middle + size / 2, fits: x(gap.to) - x(gap.from) > size * 0.75 };
+}
+
 function Gaps({ layout, id, named }) {
-  const { gaps, thin, x, bottom } = layout;
+  const { gaps, thin, x, bottom, panel } = layout;
+  const few = panel.few ?? FEW;
   return html`<pattern id="${id}h" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="base-line" d="M0 0V6" /></pattern>
     ${gaps.map((gap) => {
       const [a, b] = [x(gap.from), x(gap.to)];
-      const text = gap.text ?? "no data";
+      const { text, fits } = gapName(gap, x);
       return html`<rect class="gap" x=${round(a)} y=${TOP} width=${round(Math.max(1, b - a))} height=${bottom - TOP} fill="url(#${id}h)">
           <title>${text}, ${timeSpan(gap.from, gap.to)} UTC</title>
         </rect>
-        ${named && b - a > textWidth(text) * 0.75 && label((a + b) / 2, TOP + 10, text, { kind: "halo", anchor: "middle" })}`;
+        ${named && fits && label((a + b) / 2, TOP + 10, text, { kind: "halo", anchor: "middle" })}`;
     })}
-    ${thin.filter((run) => x(run.to) - x(run.from) > Math.max(WIDE, textWidth(FEW))).map((run) => label((x(run.from) + x(run.to)) / 2, bottom - 6, FEW, { kind: "halo", anchor: "middle" }))}`;
+    ${thin.filter((run) => x(run.to) - x(run.from) > Math.max(WIDE, textWidth(few))).map((run) => label((x(run.from) + x(run.to)) / 2, bottom - 6, few, { kind: "halo", anchor: "middle" }))}`;
 }
 
 function Axes({ layout }) {
@@ -97,7 +105,7 @@ function Lines({ layout, id }) {
   const alone = panel.series.length === 1 && !panel.bands?.length;
   const past = panel.series.length === 1 ? limits : [];
   const since = alone && !panel.limits && panel.since != null && isRaised(panel.status) ? round(x(panel.since)) : null;
-  return html`${(panel.bands ?? []).map((band) => html`<path class="band" d=${areaPath(xs, band.lo.map(y), band.hi.map(y))} />`)}
+  return html`${(panel.bands ?? []).map((band) => html`<path class="band ${band.role ?? ""}" d=${areaPath(xs, band.lo.map(y), band.hi.map(y))} />`)}
     ${panel.series.map((series) => {
       const line = { class: `line ${series.role}`, d: linePath(xs, series.y.map(y)), "stroke-width": height > 120 ? 2 : 1.75 };
       return html`<path ...${line} stroke=${seriesColour(panel, series)} />
@@ -112,6 +120,17 @@ function Lines({ layout, id }) {
     })}`;
 }
 
+/** Samples that are not final yet. */
+function OpenCircles({ layout }) {
+  const { panel, xs, y } = layout;
+  return panel.series.map((series) =>
+    series.open?.map(
+      (open, index) =>
+        open && series.y[index] != null && html`<circle class="open" cx=${round(xs[index])} cy=${round(y(series.y[index]))} r="3" stroke=${seriesColour(panel, series)} />`,
+    ),
+  );
+}
+
 /** The few events that are named: suspects first, then the latest. @param {TimelineEvent[]} events */
 function namedEvents(events, named) {
   const worth = events.filter(({ kind }) => named && kind !== "label" && (kind !== "incident" || named === "all"));
@@ -120,9 +139,9 @@ function namedEvents(events, named) {
 }
 
 function Events({ layout, named }) {
-  const { events, x, left, right, bottom } = layout;
+  const { events, gaps, x, left, right, bottom } = layout;
   const names = namedEvents(events, named);
-  const taken = [];
+  const taken = gaps.map((gap) => gapName(gap, x)).filter((name) => name.fits);
   return events.map((event) => {
     const px = round(x(seconds(event.t)));
     const incident = event.kind === "incident";

@@ -32,7 +32,7 @@ export function headline(panel, now) {
   }
   if (panel.value == null) return { value: NOTHING, words: panel.text || "no data" };
   const joined = display.unit && panel.text && !/^(of|at|per) /.test(panel.text) ? `${display.unit}, ` : display.unit && `${display.unit} `;
-  return { value: inUnit(panel.value, display, 2), words: unbroken(`${joined}${panel.text ?? ""}`) };
+  return { value: inUnit(panel.value, display, panel.digits ?? 2), words: unbroken(`${joined}${panel.text ?? ""}`) };
 }
 
 /** @param {{panel: Panel, height: number, named?: boolean | "all", lead?: boolean}} props as of TimeSeries */

@@ -1,7 +1,7 @@
 /** What a panel says: its values at one sample, in tooltip and table alike, and the sentence for those who don't see it. */
 
 import { NOTHING, fullTime, inUnit, number, quantity, timeSpan, unbroken } from "../format.js";
-import { absence } from "./gaps.js";
+import { FEW, absence } from "./gaps.js";
 
 const ROLES = { estimate: "var(--est)", reference: "var(--ref)", live: "var(--live)" };
 const SEVERAL = ["var(--live)", "var(--est)", "var(--ink-2)", "var(--ref-ink)"];
@@ -26,7 +26,7 @@ export function readings(panel, index, display, gaps) {
   return [
     ...panel.series.map((series) => ({
       name: series.name || panel.name,
-      text: series.y[index] == null ? absence(panel.t[index], gaps) : shown(series.y[index], display),
+      text: series.y[index] == null ? absence(panel.t[index], gaps, panel.few) : shown(series.y[index], display) + (series.open?.[index] ? ", so far" : ""),
       colour: seriesColour(panel, series),
     })),
     ...(bands ?? []).map(({ name, lo, hi }) => ({ name, text: span(lo[index], hi[index], display) })),
@@ -39,7 +39,7 @@ export function readings(panel, index, display, gaps) {
 export function describe(panel, page, gaps) {
   const values = panel.series[0].y.filter((value) => value != null);
   const [low, high] = [Math.min(...values), Math.max(...values)].map((value) => quantity(value, panel.unit));
-  const reach = values.length ? `between ${low} and ${high}` : gaps.length ? "no data" : "too few rows";
+  const reach = values.length ? `between ${low} and ${high}` : gaps.length ? "no data" : panel.few ?? FEW;
   const holes = gaps.slice(0, 3).map((gap) => timeSpan(gap.from, gap.to));
   const missing = values.length && holes.length ? ` No data: ${holes.join("; ")}${gaps.length > 3 ? " and more" : ""}.` : "";
   const now = [`${panel.name}: ${quantity(panel.value, panel.unit)}`, panel.text].filter(Boolean).join(", ");

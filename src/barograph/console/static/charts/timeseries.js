@@ -91,6 +91,6 @@ function Crosshair({ layout, page, id, lead, children }) {
       width=${layout.width}
       top=${isHigh ? layout.height * 0.5 : 0}
       title="${moment(t, page.now)} UTC"
-      rows=${near ? readings(panel, index, display, layout.gaps) : [{ name: panel.name, text: absence(t, layout.gaps) }]}
+      rows=${near ? readings(panel, index, display, layout.gaps) : [{ name: panel.name, text: absence(t, layout.gaps, panel.few) }]}
     />`}`;
 }

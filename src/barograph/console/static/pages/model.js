@@ -8,7 +8,7 @@ import { NOTHING, capital, figure, moment, number, plain, plural, seconds, times
 import { html, useMemo } from "../html.js";
 import { link, modelPath, setQuery } from "../router.js";
 import { Sentence } from "../sentence.js";
-import { NO_LABELS, StateMessage } from "../states.js";
+import { StateMessage } from "../states.js";
 import { Glyph, StatusWord, alarm, isRaised, raised, word } from "../status.js";
 
 /** Rows that are shown before "Show all", if no more have changed. */
@@ -45,7 +45,7 @@ export function ModelPage({ doc, route }) {
     <${SectionHead} name="Output" question="Are the answers plausible?" section=${doc.output} />
     <${PanelGrid} section=${doc.output} lead=${lead} height=${176} named=${true} checks=${doc.output.checks} />
     <${SectionHead} name="Outcomes" question="Were the answers right?" section=${doc.outcomes} />
-    <${PanelGrid} section=${doc.outcomes} lead=${lead} height=${150} named=${true} otherwise=${NO_LABELS} />
+    <${PanelGrid} section=${doc.outcomes} lead=${lead} height=${150} named=${true} />
     <${SectionHead} name="Causes" question="What changed?" section=${doc.causes} />
     <${Causes} causes=${doc.causes} columns=${columns} now=${page.now} all=${route.query.get("all") === "1"} />
     <${Foot} doc=${doc} />
@@ -85,7 +85,7 @@ function Tabs({ doc, columns }) {
 }
 
 function SectionHead({ name, question, section }) {
-  const judged = section.status === "ok" || isRaised(section.status);
+  const judged = section.judged !== false && (section.status === "ok" || isRaised(section.status));
   return html`<div class="section-head">
     <h2>${name}</h2>
     <span class="question">${question}</span>
@@ -94,9 +94,8 @@ function SectionHead({ name, question, section }) {
 }
 
 /** Panels of one topic on one sheet, divided by hairlines. */
-function PanelGrid({ section, lead, height, named = false, checks = [], otherwise = null }) {
-  const { panels } = section;
-  const state = section.state ?? (panels.length || checks.length ? null : otherwise);
+function PanelGrid({ section, lead, height, named = false, checks = [] }) {
+  const { panels, state } = section;
   if (!panels.length && !checks.length && !state) return null;
   const cells = panels.length + (checks.length ? 1 : 0);
   const columns = Math.min(4, cells > 4 ? 3 : cells);
