@@ -47,7 +47,8 @@ def trained(tmp_path_factory):
     )
     model.save(fitted, folder)
     reference.save(folder / model.REFERENCE_FILE)
-    for _ in backfill.backfill(rows, fitted, reference, folder, folder / "tiles.duckdb", folder / "counters"):
+    places = (folder / "tiles.duckdb", folder / "counters", folder / "log")
+    for _ in backfill.backfill(rows, fitted, reference, folder, *places):
         pass
     return rows, fitted, reference, folder
 

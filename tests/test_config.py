@@ -38,6 +38,7 @@ def test_all_of_it_is_read(monkeypatch):
         ("port = 'high'", "port is 'high'; it must be of type int"),
         ("port = true", "port is True"),
         ("targets = 'http://a'", "write a list"),
+        ("[models.m.limits]\n'quality.roc_acu' = 0.8", "did you mean 'roc_auc'"),
         ("window = 420", "window is 420 seconds; write 3600, 1800, 900"),
         ("window = 30", "write 3600, 1800, 900"),
         ("models = 3", "write \\[models.NAME\\]"),

@@ -620,6 +620,7 @@ MINUTES = {
     checks.dropped: {naming.ROWS_DROPPED},
     checks.references: {naming.REFERENCE_CHANGED},
     checks.artifacts: {naming.ARTIFACT_DIFFERS},
+    checks.quality: {naming.QUALITY_LOW},
     checks.targets: {naming.TARGET_DOWN, naming.WORKERS_APART},
 }
 

@@ -3,17 +3,22 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
+import world as served
 from barograph import naming
+from barograph.config import Config, ModelConfig
 from barograph.labels.counting import outcome_series
 from barograph.labels.join import Join
+from barograph.labels.joiner import Joiner
 from barograph.labels.quality import quality_gauges, settled
 from barograph.labels.state import FEEDBACK, PREDICTIONS, JoinState
 from barograph.logs import Feedback, FeedbackLog, Log, PredictionLog
 from barograph.outcomes import OutcomeBins, OutcomeProfile
+from barograph.serve import outcome_bins
 from barograph.tiles import HOUR, Tiles
 
 START = 1_380_499_200
@@ -266,3 +271,60 @@ def test_the_verb_without_a_log_says_what_to_give(world):
         cwd=world.place, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert out.returncode == 2 and "--log: is not given" in " ".join(out.stderr.split())
+
+
+# Alerts on quality.
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """A monitor with a reference and a log, an evaluator with limits on quality, and the join beside it."""
+    limits = {"quality.accuracy": 0.7, "quality.log_loss": 9.0}
+    made = served.World(tmp_path / "world", Config(models={"risk": ModelConfig(limits=limits)}))
+    yield made
+    made.close()
+
+
+def day_of_labels(world, logs, good, hours=24):
+    """A day of scores and their labels, of which a share is `good`, through the log and the join."""
+    rng = np.random.default_rng(7)
+    joiner = Joiner(
+        world.tiles,
+        logs,
+        world.directory / "runs",
+        partial(outcome_bins, world.tiles, world.references),
+        now=world.clock.now,
+    )
+    with (
+        PredictionLog(logs, "risk", "1", world.reference.bins.id, clock=world.clock) as log,
+        FeedbackLog(logs, clock=world.clock) as feedback,
+    ):
+        for _ in range(hours):
+            ids, scores = [f"{world.clock.time:.0f}-{i}" for i in range(30)], rng.beta(2, 8, 30)
+            right = rng.random(30) < good
+            labels = np.where(right, scores >= 0.5, scores < 0.5) * 1.0
+            log.append({"id": ids, "score": scores, "prediction": (scores >= 0.5) * 1.0}, 30)
+            feedback.append_columns("risk", {"id": ids, "label": labels}, 30)
+            world.tick(3600)
+        joined = joiner.join()
+    joiner.stop()
+    assert joined["risk"].tally["matched"] == 30 * hours
+    return world.evaluate()
+
+
+def test_confirmed_quality_past_the_owners_limit_pages_and_ends_when_it_is_back(judged, tmp_path):
+    logs = Log(tmp_path / "log")
+    assert day_of_labels(judged, logs, 0.9) == []
+    (change,) = day_of_labels(judged, logs, 0.5)
+    condition = change.alert.condition
+    assert (condition.rule, condition.signal, change.alert.state) == (
+        naming.QUALITY_LOW.name,
+        "accuracy",
+        "firing",
+    )
+    assert 0.4 < condition.value < 0.6 and condition.threshold == 0.7
+    assert condition.text.startswith("Accuracy is 0.") and condition.text.endswith("should be 0.7 or more")
+    day_of_labels(judged, logs, 0.9)
+    judged.tick(3 * 3600)
+    judged.evaluate()
+    assert (naming.QUALITY_LOW.name, "") not in judged.firing()

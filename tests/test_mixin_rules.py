@@ -251,6 +251,7 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
         },
     ),
     naming.OUTPUT_SHIFTED: OUTPUT,
+    naming.QUALITY_LOW: judged(naming.QUALITY_LOW),
     naming.INPUT_BROKEN: INPUT,
     naming.FEATURE_SHIFTED: FEATURE,
     naming.DEPENDENCY_DIFFERS: (

@@ -20,8 +20,12 @@ from barograph.alert import (
     LATENCY_SECONDS,
     Condition,
 )
+from barograph.config import QUALITY
 from barograph.counters import Series
+from barograph.labels.quality import settled
 from barograph.naming import Metric, Rule
+from barograph.outcomes import OutcomeBins
+from barograph.performance import METRICS
 from barograph.sources import Status
 from barograph.tiles import Tiles
 
@@ -169,6 +173,9 @@ class Look:
     version: Deployed
     first: int
     limits: Mapping[str, float]
+    outcomes: Callable[[Deployed], Iterable[OutcomeBins]] = (
+        lambda _: ()
+    )  # how a version's outcomes are counted
 
     @property
     def end(self) -> int:
@@ -362,6 +369,27 @@ def empty_limit(usual: float, rows: float) -> float:
     return share + EMPTY_DEVIATIONS * math.sqrt(max(share * (1 - share), 0.0) / rows)
 
 
+def quality(look: Look) -> list[Condition]:
+    """Metrics of confirmed outcomes that the owner limits: past the limit for sure, by the whole of the interval."""
+    limits = {k.removeprefix(QUALITY): v for k, v in look.limits.items() if k.startswith(QUALITY)}
+    found = []
+    for bins in look.outcomes(look.version) if limits else ():
+        version = look.version
+        last = settled(look.tiles, version.model, version.version, "", bins, look.end)
+        for name in limits.keys() & METRICS[bins.task].keys() if last is not None else ():
+            assert last is not None
+            metric, limit = METRICS[bins.task][name], limits[name]
+            told, more = metric.of(last.profile), bool(metric.higher_is_better)
+            past = (told.high < limit if more else told.low > limit) if told.enough else None
+            figures = sentences.quality(told.value, told.low, told.high)
+            text = sentences.quality_low(metric.title, figures, limit, more)
+            one = look.condition(
+                naming.QUALITY_LOW, past, last.start, value=told.value, threshold=limit, text=text
+            )
+            found.append(replace(one, signal=name))
+    return found
+
+
 def dependencies(look: Look) -> list[Condition]:
     """Packages run in another version than the model was made with, in any of its processes."""
     differing: dict[str, str] = {}
@@ -442,6 +470,7 @@ CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (
     dropped,
     references,
     artifacts,
+    quality,
 )
 
 

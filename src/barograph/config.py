@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 PORT = 8700
 WINDOW = 3600
 LIMITS = ("errors", "latency_p95", "empty")
+QUALITY = "quality."  # before the name of a metric of outcomes
 SIGNALS = ("D", "L", "A", "U", "O")
 
 
@@ -33,7 +34,10 @@ class TargetConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What an owner says of a model. `limits` (errors, latency_p95 in seconds, empty, or COLUMN.SIGNAL) win over calibration."""
+    """What an owner says of a model.
+
+    `limits` (errors, latency_p95 in seconds, empty, quality.METRIC of confirmed outcomes, or COLUMN.SIGNAL) win over calibration.
+    """
 
     owner: str | None = None
     team: str | None = None
@@ -214,14 +218,28 @@ def _check_limits(value: Any, origin: str) -> None:
     if not isinstance(value, Mapping) or not all(_is(v, (int, float)) for v in value.values()):
         raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")
     for key in value:
-        if key not in LIMITS and key.rpartition(".")[2] not in SIGNALS:
+        if key.startswith(QUALITY):
+            _check_metric(key.removeprefix(QUALITY), origin)
+        elif key not in LIMITS and key.rpartition(".")[2] not in SIGNALS:
             near = difflib.get_close_matches(key, LIMITS, 1)
             hint = (
                 f"did you mean {near[0]!r}?"
                 if near
-                else f"known are {', '.join(LIMITS)} and COLUMN.D, .L, .A, .U, .O"
+                else f"known are {', '.join(LIMITS)}, quality.METRIC, and COLUMN.D, .L, .A, .U, .O"
             )
             raise ConfigError(f"{origin}: unknown limit {key!r}; {hint}")
+
+
+def _check_metric(name: str, origin: str) -> None:
+    from barograph.performance import (
+        METRICS,
+    )  # needs SciPy, which a configuration without such a limit does not
+
+    known = {n for metrics in METRICS.values() for n, m in metrics.items() if m.higher_is_better is not None}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        raise ConfigError(f"{origin}: unknown metric {name!r} in limits; {hint}")
 
 
 def _is(value: Any, kind: Any) -> bool:

@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,7 @@ from barograph.clock import iso
 from barograph.config import Config
 from barograph.counters import Series
 from barograph.ledger import DEPLOYMENT, Counted, Event, History, Ledger
+from barograph.outcomes import SUMS, OutcomeBins
 from barograph.reference import Reference
 from barograph.sources import Status
 from barograph.tiles import DAY, HOUR, MINUTE, Tiles
@@ -39,6 +41,11 @@ class Known:
 
     reference: Reference
     calibration: Calibration
+
+    @cached_property
+    def outcomes(self) -> OutcomeBins | None:
+        """How outcomes are counted; None for a task without any."""
+        return OutcomeBins.of(self.reference) if self.reference.task in SUMS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +282,7 @@ class _Watch:
         first, end = min(v.first for v in versions), float(counters.end)
         chosen = current(versions, counters)
         active = [v for v in versions if v is chosen or any(counters.calls(v, counters.start, end))]
-        looks = [Look(self._tiles, counters, v, first, self._limits) for v in active]
+        looks = [Look(self._tiles, counters, v, first, self._limits, self._outcomes) for v in active]
         whole = Look(self._tiles, counters, chosen, first, self._limits)
         found = [condition for check in OF_MODEL for condition in check(whole)]
         found += [condition for look in looks for check in CHECKS for condition in check(look)]
@@ -287,6 +294,12 @@ class _Watch:
         self._end_unjudged(end)
         self._move(found, end)
         self._end_replaced(active, end)
+
+    def _outcomes(self, version: Deployed) -> Iterator[OutcomeBins]:
+        for bins in version.series:
+            known = self._references.of(version, bins)
+            if known is not None and known.outcomes is not None:
+                yield known.outcomes
 
     def _end_unjudged(self, now: float) -> None:
         """Resolve the alerts of columns that nobody has judged for a day, at the end of that day."""

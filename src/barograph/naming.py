@@ -296,6 +296,14 @@ ROWS_DROPPED = Rule(
 BUSINESS_STOPPED = Rule(
     "MLModelBusinessStopped", "page", "outcomes", 0, 300, "No business event where at least 14 were expected."
 )
+QUALITY_LOW = Rule(
+    "MLModelQualityLow",
+    "page",
+    "outcomes",
+    0,
+    _HOURS_2,
+    "Confirmed outcomes are worse than the owner allows.",
+)
 REFERENCE_CHANGED = Rule(
     "MLModelReferenceChanged",
     "ticket",

@@ -384,6 +384,15 @@ def decimals(low: float, high: float) -> int:
     return min(max(math.ceil(-math.log10(half)), least), 4) if half > 0 else 2
 
 
+def quality_low(metric: str, figures: str, limit: float, higher_is_better: bool) -> str:
+    """A metric of confirmed outcomes that is past its owner's limit.
+
+    >>> quality_low("ROC AUC", "0.81 (0.79 to 0.83)", 0.85, True)
+    'ROC AUC is 0.81 (0.79 to 0.83) on confirmed labels, and should be 0.85 or more'
+    """
+    return f"{metric} is {figures} on confirmed labels, and should be {limit:g} or {'more' if higher_is_better else 'less'}"
+
+
 def labelled(metric: str, figure: str, share: str, period: str, confirmed: bool) -> str:
     """What labels say, and how many of them have come."""
     return f"{metric} {figure} {'' if confirmed else 'so far, '}on {share} of the labels of the {period}"

@@ -115,8 +115,8 @@ def outcome_bins(tiles: Tiles, references: References, model: str) -> BinsOf:
 
     def find(version: str, bins: str) -> OutcomeBins:
         known = references.of(versions[version], bins) if version in versions else None
-        if known is not None:
-            return OutcomeBins.of(known.reference)
+        if known is not None and known.outcomes is not None:
+            return known.outcomes
         if bins != score_alone().id:
             raise UnknownBins(
                 f"no reference with bins {bins} of {model} {version} is known yet; its service tells it"

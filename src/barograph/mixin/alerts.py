@@ -252,6 +252,11 @@ def _number(metric: Metric) -> str:
     )
 
 
+_QUALITY = (
+    f'{{{{ with printf `{naming.QUALITY.name}{{model=%q,version=%q,segment="",metric=%q,basis="confirmed"}}`'
+    " $labels.model $labels.version $labels.signal | query }}"
+    "{{ . | first | value | printf `%.3g` }}{{ else }}unknown{{ end }}"
+)
 _JUDGED = (
     f"{{{{ $labels.column }}}}: signal {{{{ $labels.signal }}}} ({_NAMES}) is at {_number(naming.SIGNAL)},"
     f" its line at {_number(naming.SIGNAL_THRESHOLD)}. Judged by the evaluator."
@@ -337,6 +342,16 @@ ALERTS: dict[str, Alert] = {
                 f"Feature {{{{ $labels.column }}}} of {_WHO} is out of the ordinary.",
                 _JUDGED,
                 FEATURES,
+                judged=True,
+            ),
+        ),
+        (
+            naming.QUALITY_LOW,
+            Alert(
+                judged(naming.QUALITY_LOW),
+                f"Outcomes of {_WHO} are worse than allowed.",
+                f"{{{{ $labels.signal }}}} of confirmed labels is {_QUALITY}, past its owner's limit. Judged by the evaluator.",
+                MODEL,
                 judged=True,
             ),
         ),
