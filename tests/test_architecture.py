@@ -40,6 +40,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "intake": {"pyarrow"},
     "ledger": {"pyarrow"},
     "labels": {"pyarrow"},
+    "labels.importing": {"duckdb", "pyarrow"},
     "logs": {"pyarrow"},
     "mixin": {"yaml"},
     "mixin.check": {"httpx"},

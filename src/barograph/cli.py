@@ -1,8 +1,10 @@
 """The command line: the same verbs as the library. Exit codes: 0 fine, 1 a finding, 2 wrong use."""
 
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -36,6 +38,8 @@ reference_app = typer.Typer(
     help="Freeze what normal looks like, look at it, and check rows against it.", no_args_is_help=True
 )
 app.add_typer(reference_app, name="reference")
+labels_app = typer.Typer(help="Bring in what became true of predictions.", no_args_is_help=True)
+app.add_typer(labels_app, name="labels")
 out, err = Console(), Console(stderr=True)
 
 FINDING, WRONG_USE = 1, 2
@@ -254,6 +258,66 @@ def join(
     out.print(table)
 
 
+@labels_app.command("import")
+def labels_import(
+    source: Annotated[
+        str, typer.Argument(help="A file or URL (CSV, Parquet, NDJSON; * for many), or with --sql a query.")
+    ],
+    model: Annotated[str, typer.Option(help="The model that predicted these.")],
+    id: Annotated[str, typer.Option(help="Column of the prediction's id.")] = "id",
+    label: Annotated[
+        str, typer.Option(help="Column of what became true: a number, a truth value or a class.")
+    ] = "label",
+    time: Annotated[
+        str | None, typer.Option(help="Column of when it became true; UTC where it has no zone.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Column of the kind of feedback.")] = None,
+    sql: Annotated[bool, typer.Option("--sql", help="SOURCE is a query in SQL.")] = False,
+    attach: Annotated[
+        str | None,
+        typer.Option(help="The database that it asks: a file of DuckDB or SQLite, postgres:..., mysql:..."),
+    ] = None,
+    log: Annotated[str | None, typer.Option(help="Where services log (that of barograph.toml).")] = None,
+) -> None:
+    """Write labels from a file or a database into the feedback log. The join takes them from there.
+
+    [bold]barograph labels import chargebacks.csv --model fraud --id payment --label fraud --time reported_at[/bold]
+    Importing the same labels again changes nothing.
+    """
+    from barograph.labels.importing import Imported, ImportFailed, read, store
+    from barograph.logs import FeedbackLog, Log
+
+    place = log or _configured().log
+    if place is None:
+        _wrong("--log: is not given, and barograph.toml names none; give where services log")
+    columns = {"id": id, "label": label, "time": time, "kind": kind}
+    done = Imported()
+    try:
+        with FeedbackLog(Log(place)) as feedback, _counting("labels stored") as step:
+            for table in read(source, attach=attach, sql=sql):
+                found = store(feedback, model, table, columns)
+                done = Imported(done.stored + found.stored, done.lacking + found.lacking)
+                step(found.stored)
+    except (ImportFailed, OSError) as error:
+        stored = (
+            f" {done.stored:,} labels are stored; importing all of them again does no harm."
+            if done.stored
+            else ""
+        )
+        _wrong(f"{error}{stored}")
+    lacking = f"; {done.lacking:,} rows have no id or no label" if done.lacking else ""
+    out.print(f"{done.stored:,} labels of {model} stored{lacking}", highlight=False, markup=False)
+
+
+@contextlib.contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A line that counts up."""
+    columns = (SpinnerColumn(), TextColumn(f"{{task.completed:,.0f}} {what}"))
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda n: bar.advance(task, n)
+
+
 def _join_here(store: str, log: str | None) -> dict[str, dict[str, int]]:
     from barograph.config import Config
     from barograph.evaluate import References
@@ -268,11 +332,8 @@ def _join_here(store: str, log: str | None) -> dict[str, dict[str, int]]:
         references = References(StoredReferences(tiles), Config())
         bins_of = partial(outcome_bins, tiles, references)
         joiner = Joiner(tiles, Log(log), join_folder(store), bins_of, now=Clock().now)
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.completed:,.0f} rows joined"), console=err, transient=True
-        ) as bar:
-            task = bar.add_task("", total=None)
-            found = joiner.join(lambda rows: bar.advance(task, rows))
+        with _counting("rows joined") as step:
+            found = joiner.join(step)
         joiner.keep()
         joiner.stop()
     for model, status in joiner.statuses.items():

@@ -70,12 +70,12 @@ def increments(model: str, found: Match, names: Names, bins_of: BinsOf) -> tuple
     _logged(total, model, found.predictions, names)
     unreadable = 0
     for change in found.changes:
-        for group_of, bins, rows in _by_version(change, names, bins_of):
+        for version, bins, rows in _by_version(change, names, bins_of):
             label, score, prediction = _columns(bins, rows, names)
             readable = labelled(bins, label)
             unreadable += int((~readable).sum()) if rows.sign > 0 else 0
-            _outcomes(total, model, group_of, bins, rows, (label, score, prediction), names)
-            _ages(total, model, group_of, bins, rows, label)
+            _outcomes(total, model, version, bins, rows, (label, score, prediction), names)
+            _ages(total, model, version, bins, rows, label)
     return total.increments(), unreadable
 
 
