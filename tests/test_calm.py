@@ -16,7 +16,7 @@ model = pytest.importorskip("barograph.demo.model")
 backfill = pytest.importorskip("barograph.demo.backfill")
 parse_time = pytest.importorskip("barograph.clock").parse_time
 
-pytestmark = pytest.mark.demo
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
 DAY, STEP = 86_400, 600
 
 
@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
     return rows, fitted, reference, folder
 
 
-@pytest.mark.parametrize("days", [0.5, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("days", [7])
 def test_ordinary_days_of_flights_raise_nothing(trained, tmp_path, days):
     rows, fitted, reference, folder = trained
     store = tmp_path / "tiles.duckdb"
