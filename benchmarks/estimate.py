@@ -208,26 +208,12 @@ def beside(case: Case, python: Path) -> dict[str, Any] | None:
 
 def nannyml_python(*, install: bool) -> tuple[Path | None, str]:
     """The interpreter of NannyML's environment, which is made on first use if it may be; or None and why there is none."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(cache) / "barograph" if cache else ROOT / ".barograph") / "peers" / NANNYML[0]
-    python = folder / "bin" / "python"
-    if (folder / ".ready").exists():
-        return python, ""
-    if not install:
-        return None, "NannyML: not measured: its environment is not there, and a tiny run installs nothing"
-    if sys.version_info[:2] != NANNYML_PYTHON:
-        return None, "NannyML: not measured: it is installed with Python 3.11 alone"
-    print("Installing NannyML into an environment of its own.", file=sys.stderr, flush=True)
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *NANNYML],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            return None, f"NannyML: not measured: it could not be installed: {said[-1] if said else command}"
-    (folder / ".ready").touch()
-    return python, ""
+    from benchmarks.peers import environment  # not in NannyML's environment
+
+    host = sys.executable if sys.version_info[:2] == NANNYML_PYTHON else None
+    lacking = "it is installed with Python 3.11 alone"
+    python, why = environment("NannyML", NANNYML, host, lacking, install=install)
+    return python, why and f"NannyML: {why}"
 
 
 def main(path: str) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,20 +101,30 @@ def whylogs(blocks: int, rows: int, *, install: bool = True) -> Recorded:
 
 def whylogs_python(*, install: bool) -> tuple[Path | None, str]:
     """The interpreter of the environment of whylogs; or None and why there is none."""
+    lacking = f"it has wheels up to Python {_dotted(WHYLOGS_PYTHON)}, which is not here"
+    return environment("whylogs", WHYLOGS, _old_python(), lacking, install=install)
+
+
+def environment(
+    name: str, packages: Sequence[str], host: str | None, lacking: str, *, install: bool
+) -> tuple[Path | None, str]:
+    """The interpreter of a peer's own environment, which is made with `host` on first use; or None and why there is none.
+
+    `lacking` says why where there is no host; the folder is named by the first package.
+    """
     cache = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(cache) / "barograph" if cache else ROOT / ".barograph") / "peers" / WHYLOGS[0]
+    folder = (Path(cache) / "barograph" if cache else ROOT / ".barograph") / "peers" / packages[0]
     python = folder / "bin" / "python"
     if (folder / ".ready").exists():
         return python, ""
     if not install:
         return None, "not measured: its environment is not there, and a tiny run installs nothing"
-    host = _old_python()
     if host is None:
-        return None, f"not measured: it has wheels up to Python {_dotted(WHYLOGS_PYTHON)}, which is not here"
-    print("Installing whylogs into an environment of its own.", file=sys.stderr, flush=True)
+        return None, f"not measured: {lacking}"
+    print(f"Installing {name} into an environment of its own.", file=sys.stderr, flush=True)
     for command in (
         [host, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *WHYLOGS],
+        [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *packages],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -211,14 +211,7 @@ def event(
         with _tiles(path) as tiles:
             Ledger(tiles).add_event(Event(Clock().now(), CHANGE, model, label))
     else:
-        headers = {"authorization": f"Bearer {address.token}"}
-        answer = httpx.post(
-            f"{address.url}/api/events",
-            json={"label": label, "model": model},
-            headers=headers,
-            timeout=10,
-            trust_env=False,
-        )
+        answer = address.post("/api/events", {"label": label, "model": model})
         if answer.status_code != httpx.codes.ACCEPTED:
             _wrong(answer.json()["error"]["what"])
     out.print(f"Noted: {label}", highlight=False, markup=False)
@@ -234,8 +227,6 @@ def join(
 
     [bold]barograph serve --log predictions/[/bold] does so by itself; where it runs, it is asked to.
     """
-    import httpx
-
     from barograph.serve import Address
 
     path = _store(store)
@@ -243,17 +234,16 @@ def join(
     if address is None:
         found = _join_here(path, log or _configured().log)
     else:
-        headers = {"authorization": f"Bearer {address.token}"}
-        answer = httpx.post(f"{address.url}/api/join", headers=headers, timeout=600, trust_env=False)
+        answer = address.post("/api/join", timeout=600)
         if answer.is_error:
             _wrong(answer.json()["error"]["what"])
         found = answer.json()["models"]
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = Table("model", "predictions", "labels", "matched", "waiting", "corrected", "unreadable", box=None)
+    names = ("predictions", "labels", "matched", "waiting", "corrected", "unreadable")
+    table = Table("model", *names, box=None)
     for model, tally in found.items():
-        names = ("predictions", "labels", "matched", "waiting", "corrected", "unreadable")
         table.add_row(escape(model), *(f"{tally.get(name, 0):,}" for name in names))
     out.print(table)
 

@@ -73,12 +73,14 @@ class Journal:
     def write(self) -> None:
         """Hand all rows to the operating system, and all labels to the disk; OSError where these could not, and wait."""
         rows, self._rows = self._rows, []
-        singles = [row for row in rows if not is_batch(row.features)]
+        singles: list[Row] = []
+        batches: list[Row] = []
+        for row in rows:
+            (batches if is_batch(row.features) else singles).append(row)
         if singles:
             self._try(self._write_singles, singles, len(singles))
-        for row in rows:
-            if is_batch(row.features):
-                self._try(self._write_batch, row, frames.length(row.features))
+        for row in batches:
+            self._try(self._write_batch, row, frames.length(row.features))
         self._write_labels()
         if monotonic() >= self._tend_at:
             self._tend_at = monotonic() + EVERY

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -102,6 +103,11 @@ class Address:
         ):
             return None
         return found if hmac.compare_digest(given.encode(), expected.encode()) else None
+
+    def post(self, path: str, json: Any = None, *, timeout: float = 10.0) -> httpx.Response:
+        """Ask the server for what needs the token; `timeout` in seconds."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        return httpx.post(f"{self.url}{path}", json=json, headers=headers, timeout=timeout, trust_env=False)
 
 
 def join_folder(store: str | Path) -> Path:
