@@ -1,15 +1,15 @@
 """Labels from files and databases: stored as they are, row by row, and again without harm."""
 
-import subprocess
-import sys
-
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from barograph.labels.importing import ImportFailed, read, store
+from barograph.cli import app
+from barograph.labels.importing import store
 from barograph.logs import FeedbackLog, Log
+from barograph.tables import ImportFailed, read
 
 ROWS = [("a", 1, "2013-10-14 13:20:00"), ("b", 0, "2013-10-15 13:20:00"), (None, 1, None), ("d", None, None)]
 
@@ -39,20 +39,13 @@ def stored(place) -> list[tuple]:
     return [(row["id"], row["label"], f"{row['time']:%Y-%m-%d %H:%M:%S}") for row in rows]
 
 
-def verb(place, *arguments):
-    command = [
-        sys.executable,
-        "-m",
-        "barograph",
-        "labels",
-        "import",
-        *arguments,
-        "--model",
-        "fraud",
-        "--log",
-        "log",
-    ]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+@pytest.fixture
+def verb(files, monkeypatch):
+    """Runs the command in the folder of the files."""
+    monkeypatch.chdir(files)
+    return lambda *given: CliRunner().invoke(
+        app, ["labels", "import", *given, "--model", "fraud", "--log", "log"]
+    )
 
 
 MAPPING = ["--id", "payment", "--label", "fraud", "--time", "at"]
@@ -60,17 +53,17 @@ EXPECTED = [("a", 1.0, "2013-10-14 13:20:00"), ("b", 0.0, "2013-10-15 13:20:00")
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz", "labels.ndjson", "labels.parquet"])
-def test_labels_of_any_format_are_stored_with_their_times(files, name):
-    done = verb(files, name, *MAPPING)
-    assert done.returncode == 0, done.stderr
+def test_labels_of_any_format_are_stored_with_their_times(files, verb, name):
+    done = verb(name, *MAPPING)
+    assert done.exit_code == 0, done.output
     assert done.stdout == "2 labels of fraud stored; 2 rows have no id or no label\n"
     assert stored(files) == EXPECTED
 
 
-def test_labels_come_from_a_query_of_a_database(files):
+def test_labels_come_from_a_query_of_a_database(files, verb):
     query = 'SELECT payment AS id, fraud AS label, "at" AS time FROM chargebacks WHERE payment IS NOT NULL'
-    done = verb(files, query, "--sql", "--attach", "labels.duckdb", "--time", "time")
-    assert done.returncode == 0, done.stderr
+    done = verb(query, "--sql", "--attach", "labels.duckdb", "--time", "time")
+    assert done.exit_code == 0, done.output
     assert stored(files) == EXPECTED
 
 
@@ -83,10 +76,10 @@ def test_labels_come_from_a_query_of_a_database(files):
         (["SELECT * FROM nowhere", "--sql"], "cannot be read"),
     ],
 )
-def test_what_cannot_be_imported_is_said_with_the_remedy(files, arguments, said):
+def test_what_cannot_be_imported_is_said_with_the_remedy(files, verb, arguments, said):
     (files / "labels.xlsx").write_bytes(b"PK")
-    done = verb(files, *arguments)
-    assert done.returncode == 2 and said in " ".join(done.stderr.split())
+    done = verb(*arguments)
+    assert done.exit_code == 2 and said in " ".join(done.stderr.split())
     assert stored(files) == []
 
 

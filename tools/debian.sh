@@ -6,6 +6,7 @@ command -v promtool >/dev/null && command -v prometheus >/dev/null || missing="$
 command -v amtool >/dev/null && command -v prometheus-alertmanager >/dev/null || missing="$missing prometheus-alertmanager"
 command -v victoria-metrics >/dev/null || missing="$missing victoria-metrics"
 command -v docker-compose >/dev/null || missing="$missing docker-compose"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 

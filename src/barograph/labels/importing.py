@@ -1,24 +1,13 @@
-"""Labels that lie elsewhere: in a file, at a URL, or in a database, read through DuckDB into the feedback log."""
+"""Labels that lie elsewhere, in a file, at a URL or in a database: into the feedback log."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from barograph.logs import FeedbackLog
-
-BATCH = 50_000  # labels that are on the disk together
-_READERS = {
-    ".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet",
-    ".ndjson": "read_json", ".jsonl": "read_json", ".json": "read_json",
-}  # fmt: skip
-_PACKED = (".gz", ".zst")
-
-
-class ImportFailed(ValueError):
-    """Labels that cannot be read: what is wrong, and the remedy."""
+from barograph.tables import ImportFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +16,6 @@ class Imported:
 
     stored: int = 0
     lacking: int = 0
-
-
-def read(source: str, *, attach: str | None = None, sql: bool = False) -> Iterator[pa.Table]:
-    """Tables of a file or URL (CSV, Parquet, NDJSON; `*` for many), or with `sql` of a query over what `attach` names.
-
-    ImportFailed where it cannot be read.
-    """
-    try:
-        with duckdb.connect() as connection:
-            if attach is not None:
-                connection.execute(f"ATTACH {_quoted(attach)} AS attached (READ_ONLY)")
-                connection.execute("USE attached")
-            query = source if sql else f"SELECT * FROM {_reader(source)}({_quoted(source)})"
-            for batch in connection.sql(query).to_arrow_reader(BATCH):
-                yield pa.Table.from_batches([batch])
-    except duckdb.Error as error:
-        what = str(error).splitlines()[0]
-        raise ImportFailed(f"{source!r} cannot be read: {what}") from None
-
-
-def _reader(source: str) -> str:
-    name = source.lower()
-    for packed in _PACKED:
-        name = name.removesuffix(packed)
-    for ending, reader in _READERS.items():
-        if name.endswith(ending):
-            return reader
-    raise ImportFailed(
-        f"{source!r} ends with none of {', '.join(_READERS)}; rename it, or give a query with --sql"
-    )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def store(log: FeedbackLog, model: str, table: pa.Table, columns: Mapping[str, str | None]) -> Imported:
