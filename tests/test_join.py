@@ -1,24 +1,29 @@
 """The join over real logs: outcomes in the tiles, by version, segment and hour of the prediction, whatever happens to it."""
 
 import json
+import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import world as served
 from barograph import naming
 from barograph.config import Config, ModelConfig
-from barograph.labels.counting import outcome_series
+from barograph.labels import step
+from barograph.labels.counting import UnknownBins, outcome_series
 from barograph.labels.join import Join
 from barograph.labels.joiner import Joiner
 from barograph.labels.quality import quality_gauges, settled
 from barograph.labels.state import FEEDBACK, PREDICTIONS, JoinState
 from barograph.logs import Feedback, FeedbackLog, Log, PredictionLog
 from barograph.outcomes import OutcomeBins, OutcomeProfile
-from barograph.serve import outcome_bins
+from barograph.serve import join_folder, outcome_bins
 from barograph.tiles import HOUR, Tiles
 
 START = 1_380_499_200
@@ -37,7 +42,7 @@ class World:
     """Logs of a model, and the join beside them."""
 
     def __init__(self, place):
-        self.place, self.clock = place, Hands()
+        self.place, self.clock, self.unknown = place, Hands(), set()
         self.logs = Log(place / "log")
         self.feedback = FeedbackLog(self.logs, clock=self.clock)
         self.open()
@@ -45,7 +50,13 @@ class World:
     def open(self):
         self.tiles = Tiles(self.place / "tiles.duckdb")
         self.state = JoinState(self.tiles, self.place / "runs")
-        self.join = Join(self.tiles, self.logs, self.state, lambda model: lambda version, bins: BINS)
+        self.join = Join(self.tiles, self.logs, self.state, lambda model: self.find)
+
+    def find(self, version, bins):
+        """The bins of all versions but those that are not known."""
+        if version in self.unknown:
+            raise UnknownBins(f"no reference of {version}")
+        return BINS
 
     def predict(self, ids, scores, version="1", segments=None, time=None):
         n = len(ids)
@@ -213,6 +224,22 @@ def test_ages_of_labels_are_counted_by_class(world):
     assert np.flatnonzero(counts[1].sum(axis=1)) < np.flatnonzero(counts[0].sum(axis=1))
 
 
+def test_labels_are_counted_by_the_hour_in_which_they_came_whatever_is_corrected_later(world):
+    world.predict(["a", "b"], [0.2, 0.9])
+    world.clock.time += 3 * HOUR
+    world.tell(["a", "b"], [True, True])
+    world.join.run("m")
+    world.clock.time += 24 * HOUR
+    world.tell(["a"], [False])
+    world.join.run("m")
+    (series,) = world.tiles.series(naming.ARRIVALS)
+    at = [
+        world.tiles.window(series, START + h * HOUR, START + (h + 1) * HOUR).counts.tolist()
+        for h in (0, 3, 27)
+    ]
+    assert at == [[0] * 6, [0, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0]]  # tn, fp, negative, fn, tp, positive
+
+
 def test_quality_is_told_of_the_last_day_that_has_its_labels(world):
     rng = np.random.default_rng(0)
     told = {}
@@ -244,15 +271,218 @@ def test_quality_is_told_of_the_last_day_that_has_its_labels(world):
 def test_nothing_is_told_of_quality_before_labels_have_come(world):
     world.predict(["a"], [0.2])
     world.join.run("m")
-    assert [m.name for m, _, _ in quality_gauges(world.tiles, "m", "1", BINS, world.clock.now())] == [
-        "ml_label_completeness_ratio"
-    ]
+    told = [(m.name, value) for m, _, value in quality_gauges(world.tiles, "m", "1", BINS, world.clock.now())]
+    assert told == [("ml_label_completeness_ratio", 0.0), *[("ml_outcomes_total", 0)] * 6]
+
+
+# What waits for its reference.
+
+
+def test_a_version_whose_reference_is_not_known_stops_no_other(world):
+    world.unknown = {"2"}
+    world.predict(["a"], [0.2], "1")
+    world.predict(["b", "c", "d"], [0.9, 0.4, 0.6], "2", segments={"origin": ["JFK", "JFK", "LGA"]})
+    world.tell(["a", "b", "c"], [True, True, False])
+    joined = world.join.run("m")
+    assert joined.tally["matched"] == 3 and joined.waiting == {("2", "b1"): "no reference of 2"}
+    same(world.outcomes("1"), "a", [0.2], [1])
+    assert world.outcomes("2").rows == 0
+    world.clock.time += HOUR
+    world.tell(["a", "b", "d"], [False, False, True])  # corrected, and new, while it waits
+    world.predict(["e"], [0.1], "2")
+    world.tiles.close()
+    world.open()
+    assert world.join.run("m").waiting
+    same(world.outcomes("1"), "a", [0.2], [0])
+    assert world.outcomes("2").rows == 0
+    world.unknown = set()
+    world.tell(["e"], ["perhaps"])
+    assert not world.join.run("m").waiting
+    same(world.outcomes("2"), "bcd", [0.9, 0.4, 0.6], [0, 0, 1])
+    same(world.outcomes("2", "origin=JFK"), "bc", [0.9, 0.4], [0, 0])
+    world.tell(["c"], [True])
+    world.join.run("m")
+    same(world.outcomes("2"), "bcd", [0.9, 0.4, 0.6], [0, 1, 1])
+    assert world.state.tally("m")["unreadable"] == 1
+
+
+def test_a_join_that_dies_as_a_reference_comes_counts_what_waited_once(world, monkeypatch):
+    world.unknown = {"1"}
+    world.predict(["a"], [0.2])
+    world.tell(["a"], [True])
+    world.join.run("m")
+    world.unknown = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(JoinState, "wait", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            world.join.run("m")
+    for _ in range(2):
+        world.join.run("m")
+        same(world.outcomes(), "a", [0.2], [1])
+
+
+@pytest.mark.parametrize("part", [1, 1_000_000])
+def test_a_reference_that_is_lost_stops_the_model_and_loses_no_label(world, part, monkeypatch):
+    monkeypatch.setattr(step, "PART", part)
+    world.predict(["a", "b"], [0.2, 0.9])
+    world.tell(["a"], [True])
+    world.join.run("m")
+    world.unknown = {"1"}
+    world.tell(["b", "x", "y", "z"], [True] * 4)
+    for _ in range(2):
+        with pytest.raises(UnknownBins, match="no reference of 1"):
+            world.join.run("m")
+    assert len(list((world.place / "runs").iterdir())) == 2  # what is tried every minute leaves nothing
+    world.unknown = set()
+    world.join.run("m")
+    same(world.outcomes(), "ab", [0.2, 0.9], [1, 1])
+
+
+def test_the_status_of_a_model_says_what_waits(world):
+    world.unknown = {"2"}
+    world.predict(["a"], [0.2], "1")
+    world.predict(["b"], [0.2], "2")
+    joiner = Joiner(
+        world.tiles, world.logs, world.place / "runs", lambda model: world.find, now=world.clock.now
+    )
+    joiner.join()
+    status = joiner.statuses["m"]
+    assert status.error == "no reference of 2" and status.succeeded == world.clock.time
+    world.predict(["c"], [0.2], "1")  # which does not change it
+    joiner.join()
+    assert joiner.statuses["m"].error == "no reference of 2"
+    world.unknown = set()
+    joiner.join()
+    assert joiner.statuses["m"].error is None
+    joiner.stop()
+
+
+# Any history, in any parts.
+
+MOMENT = st.integers(0, 3 * HOUR)
+EVENT = st.one_of(
+    st.tuples(
+        st.just("predict"),
+        st.lists(st.integers(0, 30), min_size=1, max_size=8),
+        st.sampled_from("12"),
+        MOMENT,
+    ),
+    st.tuples(
+        st.just("tell"), st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 1), MOMENT
+    ),
+    st.tuples(st.sampled_from(["join", "restart", "know", "fail"])),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(EVENT, max_size=14), st.sampled_from([3, 10_000]), st.sampled_from([4, 10_000]))
+def test_whatever_happens_is_counted_as_a_plain_recount_would(tmp_path_factory, events, part, most):
+    """Every id's first prediction that came (of one batch the earliest), its last label by its own time."""
+    world = World(tmp_path_factory.mktemp("world"))
+    world.unknown = {"2"}  # until it is told
+    made, told, score, n = {}, {}, lambda i: (i * 37 % 31) / 31, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "PART", part)
+        patch.setattr(step, "MOST_ROWS", most)
+        for what, *arguments in [*events, ("know",), ("join",)]:
+            n += 1
+            world.clock.time = START + 5 * HOUR + n
+            if what == "predict":
+                ids, version, moment = arguments
+                ids = [i for i in dict.fromkeys(ids) if i not in made]
+                if ids:
+                    world.predict(
+                        [str(i) for i in ids], [score(i) for i in ids], version, time=START + moment
+                    )
+                made |= dict.fromkeys(ids, (version, moment // HOUR))
+            elif what == "tell":
+                ids, label, moment = arguments
+                world.tell([str(i) for i in ids], [label] * len(ids), time=START + moment)
+                for i in ids:
+                    told[i] = max(told.get(i, (moment, n, label)), (moment, n, label))
+            elif what == "restart":
+                world.tiles.close()
+                world.open()
+            elif what == "know":
+                world.unknown = set()
+            elif what == "fail":
+                with patch.context() as dying:
+                    dying.setattr(JoinState, "move", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+                    try:
+                        world.join.run("m")
+                    except OSError:
+                        world.tiles.close()
+                        world.open()
+            else:
+                world.join.run("m")
+    for version in "12":
+        for hour in range(4):
+            ids = [i for i in made if made[i] == (version, hour) and i in told]
+            found = world.outcomes(version, hours=(START + hour * HOUR, START + (hour + 1) * HOUR))
+            same(found, ids, [score(i) for i in ids], [told[i][2] for i in ids])
+    world.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from test_join import START, World
+from barograph.labels import files, join, state, step
+from barograph.tiles import Tiles
+
+where, name, calls = sys.argv[2], sys.argv[3], int(sys.argv[4])
+owner = {"Writer": files.Writer, "Tiles": Tiles, "JoinState": state.JoinState, "Join": join.Join}[where]
+before = getattr(owner, name)
+
+def die(*arguments):
+    global calls
+    calls -= 1
+    if calls < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before(*arguments)
+
+setattr(owner, name, die)
+step.PART = 100
+world = World(Path(sys.argv[1]))
+world.clock.time = START + 9 * 3600
+world.join.run("m")
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "calls"),
+    [
+        ("Writer", "put", 0), ("Writer", "put", 5), ("Writer", "finish", 0), ("Writer", "finish", 1), ("Tiles", "add", 0),
+        ("JoinState", "learn", 0), ("JoinState", "move", 1), ("Join", "_merge", 0),
+    ],
+)  # fmt: skip
+def test_a_join_that_is_killed_counts_once(world, where, name, calls):
+    rng = np.random.default_rng(0)
+    ids, scores = [f"p{i}" for i in range(400)], rng.random(400)
+    world.predict(ids[:200], scores[:200])
+    world.tell(ids[:200], [True] * 200)
+    world.join.run("m")
+    world.predict(ids[200:], scores[200:], time=START + 2 * HOUR)
+    world.clock.time += HOUR
+    labels = (rng.random(400) < 0.5) * 1.0
+    world.tell(ids, labels)
+    world.close()
+    out = subprocess.run(
+        [sys.executable, "-c", KILLED, str(world.place), where, name, str(calls)],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert out.returncode == -signal.SIGKILL, out.stderr
+    world.feedback = FeedbackLog(world.logs, clock=world.clock)
+    world.open()
+    world.join.run("m")
+    same(world.outcomes(), ids, scores, labels)
+    assert len(list((world.place / "runs").iterdir())) == 4
 
 
 # The verb, with and without a server.
 
 
-def test_the_verb_says_of_which_model_it_knows_no_reference(world):
+def test_the_verb_says_for_which_reference_labels_wait(world):
     world.predict(["a", "b"], [0.2, 0.9])
     world.tell(["a"], [1])
     world.tiles.close()
@@ -262,7 +492,12 @@ def test_the_verb_says_of_which_model_it_knows_no_reference(world):
     )  # fmt: skip
     world.open()
     assert out.returncode == 0, out.stderr
-    assert json.loads(out.stdout) == {} and "no reference with bins b1" in " ".join(out.stderr.split())
+    assert json.loads(out.stdout)["m"]["matched"] == 1
+    assert "no reference with bins b1" in " ".join(out.stderr.split())
+    assert world.outcomes().rows == 0
+    state = JoinState(world.tiles, join_folder(world.place / "tiles.duckdb"))
+    Join(world.tiles, world.logs, state, lambda model: world.find).run("m")  # which knows them
+    same(world.outcomes(), "a", [0.2], [1])
 
 
 def test_the_verb_without_a_log_says_what_to_give(world):

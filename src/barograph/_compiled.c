@@ -547,7 +547,13 @@ PyDoc_STRVAR(count_doc,
 "Count values (float64: each `step`-th from `first` on) in their slots (counts: int64), and add them up (sums: float64).\n"
 "`table` (uint8 or uint16) gives the slot of a key of so many `bits`; one that is no slot says to search the edges.");
 
-static PyMethodDef functions[] = {{"count", count, METH_VARARGS, count_doc}, {NULL, NULL, 0, NULL}};
+#include "_compiled_keys.c"
+
+static PyMethodDef functions[] = {
+    {"count", count, METH_VARARGS, count_doc}, {"keys", keys_of, METH_VARARGS, keys_doc},
+    {"sort", sort, METH_VARARGS, sort_doc},    {"find", find, METH_VARARGS, find_doc},
+    {NULL, NULL, 0, NULL},
+};
 
 static int execute(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);

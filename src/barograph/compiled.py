@@ -1,4 +1,4 @@
-"""What runs for each row and each number, as compiled code where it was built; elsewhere NumPy does the same.
+"""What runs for each row, number and key, as compiled code where it was built; elsewhere NumPy does the same.
 
 Plain rows are read on the request path: reading a row at once, while it is in the processor's cache, costs less than half of
 copying it now and reading it later. A dict of floats and texts is plain; whatever is not goes through `rows`, which says
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from barograph import naming
 
-__all__ = ["Drained", "Packed", "Packer", "available", "count"]
+__all__ = ["Drained", "Packed", "Packer", "available", "count", "find", "keys", "sort"]
 
 try:
-    from barograph._compiled import Packed, count
+    from barograph._compiled import Packed, count, find, keys, sort
 except ImportError:  # a platform that nothing was compiled for
-    Packed = count = None  # type: ignore[assignment,misc]
+    Packed = count = find = keys = sort = None  # type: ignore[assignment,misc]
 if os.environ.get(naming.PURE_VARIABLE, "0") not in ("", "0"):
-    Packed = count = None  # type: ignore[assignment,misc]
+    Packed = count = find = keys = sort = None  # type: ignore[assignment,misc]
 
 
 class Drained(NamedTuple):

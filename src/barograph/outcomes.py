@@ -18,17 +18,18 @@ label grossly too large is better counted again.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
 from barograph import frames
-from barograph.bins import CategoryBins, NumericBins, score_bins
+from barograph.bins import BinSet, CategoryBins, NumericBins, score_bins
 from barograph.drift import ColumnReference
+from barograph.lookup import Lookup
 from barograph.naming import PREDICTION, SCORE
 from barograph.quantiles import middles_of, moments
-from barograph.reference import Reference
 
 # The sums of each task, by name: for a label (binary), for wrong and right (multiclass), or once (regression).
 SUMS: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +47,21 @@ EPSILON = float(np.finfo(np.float64).eps)  # where scikit-learn clips probabilit
 LARGEST = 1e70  # a number beyond is no measurement: its fourth power, summed, would reach infinity
 SMALLEST = 1e-70  # a label nearer to 0 is 0
 RESIDUAL_EDGES = 256  # on each side of 0
+_MANY = 50_000  # scores for which making a table pays
+_SPARSE = 4  # counts to a row from which looking at all of them takes longer than looking for some
+
+
+class Described(Protocol):
+    """What of a reference says how outcomes are counted."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def threshold(self) -> float | None: ...
+    @property
+    def bins(self) -> BinSet: ...
+    @property
+    def baseline(self) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +87,7 @@ class OutcomeBins:
     ties: bool = False
 
     @classmethod
-    def of(cls, reference: Reference) -> "OutcomeBins":
+    def of(cls, reference: Described) -> "OutcomeBins":
         """From a reference: its own score bins, its classes (32 at most), residuals on the scale of its predictions.
 
         ValueError for a task that is not binary, multiclass or regression.
@@ -122,6 +138,19 @@ class OutcomeBins:
     def slots(self) -> int:
         """Slots of the score, with those of missing and invalid ones; 0 in a regression."""
         return 0 if self.score is None else self.score.size
+
+    def score_slot(self, values: np.ndarray) -> np.ndarray:
+        """Slot of each score (float64): as `score.index`, which many at a time would search for too long."""
+        assert self.score is not None
+        if len(values) < _MANY:
+            return self.score.index(values)
+        return np.asarray(self._lookup.index(values[None, :])[0])
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        assert self.score is not None
+        edges = self.score.edges
+        return Lookup.build([self.score], [float(np.median(edges)) if len(edges) else 0.0])
 
     @property
     def labels(self) -> int:
@@ -266,23 +295,87 @@ def count(
     >>> int(counts[0, :-1].sum()), float(sums[0, 0])
     (2, 0.5)
     """
-    label = frames.column(label)
-    rows = len(label)
-    columns = [
-        _column_or_none(values, name, rows) for name, values in (("score", score), ("prediction", prediction))
-    ]
-    group = np.zeros(rows, dtype=np.intp) if group is None else _groups(group, rows, groups)
-    kept = labelled(bins, label)
-    if not kept.all():
-        label, *columns = (frames.take(values, kept) for values in (label, *columns))
-        group = group[kept]
-    places, first, addends = _TASKS[bins.task](bins, label, *columns)
-    counts = sum(_tally(group, place, groups, bins.counts) for place in places)
-    sums = np.empty((groups, bins.sums))
-    step = len(addends)
-    for i, values in enumerate(addends):
-        sums[:, i::step] = _tally(group, first, groups, bins.sums // step, values)
-    return np.asarray(counts), sums
+    rows = Countable.of(bins, label, score, prediction)
+    if group is None:
+        return rows.by(np.zeros(len(rows.first), dtype=np.intp), groups)
+    return rows.by(_groups(group, len(rows.kept), groups)[rows.kept], groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Countable:
+    """Labelled rows, ready to be counted by one group after the other (see `count`).
+
+    `kept` says which of the rows that were given these are. `places` are where they count, `first` is the group of sums of each
+    (the label in a binary task), and `addends` are what it adds to these.
+    """
+
+    bins: OutcomeBins
+    kept: np.ndarray
+    places: "tuple[_Place, ...]"
+    first: np.ndarray
+    addends: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @classmethod
+    def of(
+        cls,
+        bins: OutcomeBins,
+        label: frames.Column,
+        score: frames.Column = None,
+        prediction: frames.Column = None,
+    ) -> "Countable":
+        """From columns of any make; see `count`."""
+        label = frames.column(label)
+        columns = [
+            _column_or_none(values, name, len(label))
+            for name, values in (("score", score), ("prediction", prediction))
+        ]
+        kept = labelled(bins, label)
+        if not kept.all():
+            label, *columns = (frames.take(values, kept) for values in (label, *columns))
+        return cls(bins, kept, *_TASKS[bins.task](bins, label, *columns))
+
+    @property
+    def verdict(self) -> np.ndarray:
+        """intp[rows]: label by answer 0, 1, none (binary: 0 to 5), wrong or right (0, 1), or 0 (numbers)."""
+        if self.bins.task == "binary":
+            return self.places[1].values
+        return self.first
+
+    def at(self, rows: np.ndarray | slice) -> "Countable":
+        """Some of the rows."""
+        places = tuple(replace(place, values=place.values[rows]) for place in self.places)
+        return replace(
+            self,
+            places=places,
+            first=self.first[rows],
+            addends=tuple(values[rows] for values in self.addends),
+        )
+
+    def by(self, group: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+        """int64[groups, bins.counts] and float64[groups, bins.sums]; `group` intp[rows], below `groups`."""
+        counts = np.empty((groups, self.bins.counts), dtype=np.int64)
+        for place in self.places:
+            counts[:, place.low : place.low + place.width] = _tally(group, place, groups)
+        return counts, self._sums(group, groups)
+
+    def add_to(self, counts: np.ndarray, sums: np.ndarray, group: np.ndarray, sign: int) -> None:
+        """Add what `by` counts to arrays like those that it returns, or take it away."""
+        sums += sign * self._sums(group, len(sums))
+        begin = group * self.bins.counts
+        for place in self.places:
+            where = begin + (place.low + place.values)
+            tally_to(counts, where if place.always else where[place.values < place.width], sign)
+
+    def _sums(self, group: np.ndarray, groups: int) -> np.ndarray:
+        sums, size = np.empty((groups, self.bins.sums)), self.bins.sums // len(self.addends)
+        of = group * size + self.first
+        for i, values in enumerate(self.addends):
+            found = np.bincount(of, values, minlength=groups * size)
+            sums[:, i :: len(self.addends)] = found.reshape(groups, size)
+        return sums
 
 
 def labelled(bins: OutcomeBins, label: frames.Column) -> np.ndarray:
@@ -309,23 +402,40 @@ def residual_bins(scale: float | None = None) -> NumericBins:
     return NumericBins(edges, float(edges[0]), float(edges[-1]))
 
 
-# How a row of each task is counted: its places in the counts (`bins.counts` is nowhere), its group of sums, and what it adds.
-_Counted = tuple[tuple[np.ndarray, ...], np.ndarray, tuple[np.ndarray, ...]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where in the counts each row counts: at `low` + `values`, which are below `width`, or, if not `always`, equal: nowhere."""
+
+    low: int
+    width: int
+    values: np.ndarray
+    always: bool = True
+
+
+# How the rows of each task are counted: their places in the counts, their group of sums, and what they add.
+_Counted = tuple[tuple[_Place, ...], np.ndarray, tuple[np.ndarray, ...]]
 
 
 def _binary(
     bins: OutcomeBins, label: frames.Column, score: frames.Column, prediction: frames.Column
 ) -> _Counted:
-    assert bins.score is not None
-    y = frames.floats(label).astype(np.intp)
-    s, answer = frames.floats(score), frames.floats(prediction)
+    y, s, answer = (frames.floats(column) for column in (label, score, prediction))
+    of = y.astype(np.intp)
     answer = np.where((answer == 0) | (answer == 1), answer, NONE).astype(np.intp)
-    places = (y * bins.slots + bins.score.index(s), 2 * bins.slots + 3 * y + answer)
-    scored = np.isfinite(s)
-    s = np.where(scored, np.clip(s, -LARGEST, LARGEST), 0.0)
-    loss = -np.log(np.clip(np.where(y == 1, s, 1 - s), EPSILON, 1 - EPSILON)) * scored
-    error2 = (y - s) ** 2 * scored
-    return places, y, (s, s**2, loss, loss**2, error2**2)
+    places = (
+        _Place(0, 2 * bins.slots, of * bins.slots + bins.score_slot(s)),
+        _Place(2 * bins.slots, 6, 3 * of + answer),
+    )
+    scored: np.ndarray | None = None
+    if not (len(s) and s.min() >= -LARGEST and s.max() <= LARGEST):
+        scored = np.isfinite(s)
+        s = np.where(scored, np.clip(s, -LARGEST, LARGEST), 0.0)
+    loss = np.where(of == 1, s, 1 - s)
+    np.negative(np.log(np.clip(loss, EPSILON, 1 - EPSILON, out=loss), out=loss), out=loss)
+    error2 = (y - s) ** 2
+    if scored is not None:
+        loss, error2 = loss * scored, error2 * scored
+    return places, of, (s, s**2, loss, loss**2, error2**2)
 
 
 def _multiclass(
@@ -339,8 +449,12 @@ def _multiclass(
     both = np.flatnonzero((answer == y) & ~right)  # two classes of the rest may still be one and the same
     right[both] = _equal_texts(frames.take(label, both), frames.take(prediction, both))
     s = frames.floats(score)
-    confidence = bins.labels * (bins.labels + 1) + right * bins.slots + bins.score.index(s)
-    places = (y * (bins.labels + 1) + answer, np.where(answered, confidence, bins.counts))
+    confidence = right * bins.slots + bins.score_slot(s)
+    size, answers = 2 * bins.slots, bins.labels * (bins.labels + 1)
+    places = (
+        _Place(0, answers, y * (bins.labels + 1) + answer),
+        _Place(answers, size, np.where(answered, confidence, size), always=False),
+    )
     s = np.where(np.isfinite(s) & answered, np.clip(s, -LARGEST, LARGEST), 0.0)
     return places, right.astype(np.intp), (s, s**2)
 
@@ -361,7 +475,10 @@ def _regression(
     ape = np.abs(np.divide(e, y, out=np.zeros_like(e), where=divides))
     size = np.abs(y) + np.abs(p)
     smape = np.divide(2 * np.abs(e), size, out=np.zeros_like(e), where=size > 0)
-    places = (slots, np.where(divides, bins.counts - 1, bins.counts))
+    places = (
+        _Place(0, bins.residual.size, slots),
+        _Place(bins.residual.size, 1, np.where(divides, 0, 1), always=False),
+    )
     e2, y2 = e**2, y**2
     powers = (e, np.abs(e), e2, e2**2, y, y2, ape, smape)
     return (
@@ -374,12 +491,20 @@ def _regression(
 _TASKS = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
 
 
-def _tally(
-    group: np.ndarray, place: np.ndarray, groups: int, size: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """[groups, size]: how many rows, or what weight, came to each place; those at `size` are let go."""
-    flat = np.bincount(group * (size + 1) + place, weights, minlength=groups * (size + 1))
-    return np.asarray(flat.reshape(groups, size + 1)[:, :size])
+def tally_to(counts: np.ndarray, places: np.ndarray, sign: int) -> None:
+    """Add 1, or -1, to each of some places of counts (int64, contiguous), by their number in the order of memory."""
+    flat = counts.reshape(-1)
+    if len(flat) > _SPARSE * len(places):
+        np.add.at(flat, places, sign)
+    else:
+        flat += sign * np.bincount(places, minlength=len(flat))
+
+
+def _tally(group: np.ndarray, place: _Place, groups: int) -> np.ndarray:
+    """[groups, place.width]: how many rows came to each place."""
+    size = place.width if place.always else place.width + 1
+    flat = np.bincount(group * size + place.values, minlength=groups * size)
+    return np.asarray(flat.reshape(groups, size)[:, : place.width])
 
 
 def _equal_texts(left: frames.Column, right: frames.Column) -> list[bool]:
@@ -409,16 +534,16 @@ def _check_task(task: str) -> None:
         raise ValueError(f"task: no outcomes are counted for {task!r}, only for {', '.join(SUMS)}")
 
 
-def _classes(reference: Reference) -> tuple[str, ...]:
+def _classes(reference: Described) -> tuple[str, ...]:
     bins = reference.bins.columns.get(PREDICTION)
     return bins.categories[:MAX_CLASSES] if isinstance(bins, CategoryBins) else ()
 
 
-def _column(reference: Reference, name: str) -> ColumnReference:
+def _column(reference: Described, name: str) -> ColumnReference:
     return ColumnReference(reference.bins.columns[name], *reference.baseline.column(name))
 
 
-def _spread(reference: Reference) -> float | None:
+def _spread(reference: Described) -> float | None:
     """Standard deviation of the reference's predictions; None where it is unknown or 0."""
     name = PREDICTION if PREDICTION in reference.bins.columns else SCORE
     bins = reference.bins.columns.get(name)

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import cast
 
 from barograph.clock import Clock
-from barograph.labels.counting import BinsOf
+from barograph.labels.counting import BinsOf, UnknownBins
 from barograph.labels.join import Join, Joined
 from barograph.labels.state import JoinState
 from barograph.logs import Feedback, FeedbackLog, Log
 from barograph.tiles import Tiles
+
+__all__ = ["JoinStatus", "Joiner", "UnknownBins"]
 
 log = logging.getLogger("barograph")
 
@@ -22,13 +24,12 @@ log = logging.getLogger("barograph")
 KEEP_EVERY = 600.0  # seconds of wall time between two times that logs are put in order
 
 
-class UnknownBins(LookupError):
-    """Predictions over bins of a reference that is not known yet: they wait for it."""
-
-
 @dataclass(frozen=True, slots=True)
 class JoinStatus:
-    """How joining a model went the last time: what is wrong, or None; and when it last went well, in epoch seconds."""
+    """How joining a model went the last time: what is wrong, or None; and when it last went well, in epoch seconds.
+
+    Where labels of a version wait for its reference, both are said: those of the others are joined.
+    """
 
     error: str | None = None
     succeeded: float | None = None
@@ -99,7 +100,10 @@ class Joiner:
             return None
         for path, why in joined.damaged.items():
             log.warning("%s cannot be read (%s); the rest of the log is", path, why)
-        self.statuses[model] = JoinStatus(None, self._now())
+        waits = "; ".join(joined.waiting.values()) or None
+        if waits is not None and before.error != waits:
+            log.warning("some labels of %s wait: %s", model, waits)
+        self.statuses[model] = JoinStatus(waits, self._now())
         return joined
 
     def keep(self) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from barograph import compiled
+
 _SEED, _STEP = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _FINAL = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _HALF, _WORD = np.uint64(32), 8
@@ -18,21 +20,37 @@ _PIECE = 16_384  # ids at once, which stay in the processor's cache
 _LONGEST = 64  # bytes of an id that are taken as they are
 
 
-def keys(ids: "pa.Array | pa.ChunkedArray | Iterable[str | None]") -> np.ndarray:
+def keys(ids: "pa.Array | pa.ChunkedArray | Iterable[str | None]", *, first: bool = False) -> np.ndarray:
     """uint64[n]: the key of each id. A missing id has the key of the empty text: leave it out before.
+
+    With `first` the first row of a request goes by the request's own id, too: `b41f/0` is `b41f`.
 
     >>> (keys(["b41f", "b41f/1"]) == keys(["b41f", "b41f/2"])).tolist()
     [True, False]
     """
     texts = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(list(ids), pa.string())
     chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    pieces = (chunk.slice(at, _PIECE) for chunk in chunks for at in range(0, len(chunk), _PIECE))
-    found = [_keys(piece) for piece in pieces]
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.uint64)
+    found = [_chunk(chunk, first) for chunk in chunks if len(chunk)]
+    return found[0] if len(found) == 1 else np.concatenate([np.zeros(0, dtype=np.uint64), *found])
+
+
+def _chunk(texts: pa.Array, first: bool) -> np.ndarray:
+    texts = pc.fill_null(texts, "") if texts.null_count else texts
+    if texts.type == pa.string() and compiled.keys is not None:
+        found, (_, offsets, data) = np.empty(len(texts), dtype=np.uint64), texts.buffers()
+        places = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        if compiled.keys(b"" if data is None else data, places, first, found):
+            return found
+    pieces = [texts.slice(at, _PIECE) for at in range(0, len(texts), _PIECE)]
+    return np.concatenate([_keys(_by_request(piece) if first else piece) for piece in pieces])
+
+
+def _by_request(texts: pa.Array) -> pa.Array:
+    starts = pc.ends_with(texts, "/0")
+    return pc.replace_substring_regex(texts, "/0$", "") if pc.any(starts).as_py() else texts
 
 
 def _keys(texts: pa.Array) -> np.ndarray:
-    texts = pc.fill_null(texts, "")
     lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False)
     long = np.flatnonzero(lengths > _LONGEST)
     if len(long):

@@ -4,7 +4,7 @@ A batch of new predictions and new labels is matched with all that is known, bot
 twice, corrected, or late by months. What was counted for the earlier label of a corrected one is taken back.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,10 @@ import numpy as np
 from barograph.labels.runs import Run
 
 NONE = -1  # the code of no text
-LATEST = ("time", "arrival")  # of labels of one id the last one counts, by its own time
+LATEST = (
+    "time",
+    "delay",
+)  # of labels of one id the last one counts, by its own time, then by how much later it came
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,56 +32,58 @@ class Matched:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """What a batch changes. `predictions`, `labels`: what is new to know of. `tally` says how many of each kind there were.
+    """What a batch changes. `tally` says how many predictions and labels there were, and of these how many of each kind.
 
-    `duplicate_predictions`: ids that were there already, of which the first prediction counts; `matched`: labels that found
-    theirs; `early`: labels whose prediction came only now; `corrected`, `repeated`, `outdated`: labels of an id that had one,
-    with another value, the same one, or of an earlier time; `waiting`: labels whose prediction is not known (yet).
+    `matched`: those that found their prediction; `early`: those whose prediction came only now; `corrected`, `repeated`,
+    `outdated`: those of an id that had one, with another value, the same one, or of an earlier time; `waiting`: those whose
+    prediction is not known (yet).
     """
 
-    predictions: Run
-    labels: Run
     changes: tuple[Matched, ...]
     tally: Mapping[str, int] = field(default_factory=dict)
 
 
-def match(
-    known_predictions: Sequence[Run], known_labels: Sequence[Run], predictions: Run, labels: Run
-) -> Match:
-    """Match new predictions and labels, each with all that is known and with each other."""
-    fresh = predictions.take(np.flatnonzero(~_known(known_predictions, predictions.keys)))
-    before = _latest(known_labels, labels.keys)
+def match(known_predictions: Sequence[Run], known_labels: Sequence[Run], fresh: Run, labels: Run) -> Match:
+    """Match new predictions (see `unknown`) and labels, each with all that is known and with each other."""
+    before = latest(known_labels, labels.keys)
     newer = _newer(labels, before)
     differs = newer & ~_same(labels, before)
-    changed = np.flatnonzero(differs)
     tally = {
         "predictions": len(fresh),
         "labels": len(labels),
-        "duplicate_predictions": len(predictions) - len(fresh),
-        "outdated": int((~newer).sum()),
-        "repeated": int((newer & ~differs).sum()),
-        "corrected": int((differs & before.there).sum()),
+        "outdated": len(labels) - int(np.count_nonzero(newer)),
+        "repeated": int(np.count_nonzero(newer)) - int(np.count_nonzero(differs)),
+        "corrected": int(np.count_nonzero(differs & before.there)),
     }
-    effective, earlier = labels.take(changed), before.take(changed)
-    changes = [*_changes(known_predictions, effective, earlier), *_first(fresh, known_labels, labels)]
-    found = _known(known_predictions, labels.keys) | (fresh.find(labels.keys) >= 0)
+    changes, found = _changes(known_predictions, labels, before, differs)
+    rows = labels.find(fresh.keys)
+    here = np.flatnonzero(rows >= 0)
+    found[rows[here]] = True
+    if known_labels:
+        first = labelled(fresh, latest([*known_labels, labels], fresh.keys))
+    else:
+        first = Matched(fresh.take(here), labels.take(rows[here]), +1)
+    came = np.count_nonzero(found & ~before.there)
     tally |= {
-        "matched": int((found & ~before.there).sum()),
-        "waiting": int((~found & ~before.there).sum()),
-        "early": int(_known(known_labels, fresh.keys).sum()),
+        "matched": int(came),
+        "waiting": int(np.count_nonzero(~before.there)) - int(came),
+        "early": int(np.count_nonzero(_known(known_labels, fresh.keys))),
     }
-    return Match(fresh, labels, tuple(c for c in changes if len(c)), tally)
+    return Match(tuple(c for c in (*changes, first) if len(c)), tally)
+
+
+def unknown(known: Sequence[Run], predictions: Run) -> Run:
+    """Predictions whose ids are not known: of each id the first counts."""
+    there = _known(known, predictions.keys)
+    return predictions.take(np.flatnonzero(~there)) if there.any() else predictions
 
 
 @dataclass(frozen=True, eq=False)
-class _Latest:
+class Latest:
     """Of each of n keys the latest label that is known; `there` bool[n] whether there is one."""
 
     there: np.ndarray
     labels: Run
-
-    def take(self, rows: np.ndarray) -> "_Latest":
-        return _Latest(self.there[rows], self.labels.take(rows))
 
 
 def _known(runs: Sequence[Run], keys: np.ndarray) -> np.ndarray:
@@ -88,12 +93,12 @@ def _known(runs: Sequence[Run], keys: np.ndarray) -> np.ndarray:
     return known
 
 
-def _latest(runs: Sequence[Run], keys: np.ndarray) -> _Latest:
+def latest(runs: Sequence[Run], keys: np.ndarray) -> Latest:
     """Over several runs the latest label of each key."""
     there = np.zeros(len(keys), dtype=bool)
     columns = {
-        "time": np.full(len(keys), np.iinfo(np.int64).min),
-        "arrival": np.full(len(keys), np.iinfo(np.int64).min),
+        "time": np.zeros(len(keys), dtype=np.int64),
+        "delay": np.zeros(len(keys), dtype=np.int64),
         "label": np.full(len(keys), np.nan),
         "class": np.full(len(keys), NONE, dtype=np.int32),
     }
@@ -101,42 +106,56 @@ def _latest(runs: Sequence[Run], keys: np.ndarray) -> _Latest:
         rows = run.find(keys)
         here = np.flatnonzero(rows >= 0)
         rows = rows[here]
-        later = _later([run.columns[name][rows] for name in LATEST], [columns[name][here] for name in LATEST])
-        rows, here = rows[later], here[later]
+        if there.any():
+            these, those = ([c[at] for c in _of(own)] for own, at in ((run.columns, rows), (columns, here)))
+            later = ~there[here] | _later(these, those)
+            rows, here = rows[later], here[later]
         there[here] = True
         for name, values in columns.items():
             values[here] = run.columns[name][rows]
-    return _Latest(there, Run(keys, columns))
+    return Latest(there, Run(keys, columns))
+
+
+def _of(columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    return [columns[name] for name in LATEST]
 
 
 def _later(these: Sequence[np.ndarray], those: Sequence[np.ndarray]) -> np.ndarray:
-    (time, arrival), (other_time, other_arrival) = these, those
-    return np.asarray((time > other_time) | ((time == other_time) & (arrival >= other_arrival)))
+    (time, delay), (other_time, other_delay) = these, those
+    return np.asarray((time > other_time) | ((time == other_time) & (delay >= other_delay)))
 
 
-def _newer(labels: Run, before: _Latest) -> np.ndarray:
-    ours, theirs = ([run.columns[name] for name in LATEST] for run in (labels, before.labels))
-    return np.asarray(~before.there | _later(ours, theirs))
+def _newer(labels: Run, before: Latest) -> np.ndarray:
+    if not before.there.any():
+        return np.ones(len(labels), dtype=bool)
+    return np.asarray(~before.there | _later(_of(labels.columns), _of(before.labels.columns)))
 
 
-def _same(labels: Run, before: _Latest) -> np.ndarray:
+def _same(labels: Run, before: Latest) -> np.ndarray:
+    if not before.there.any():
+        return before.there
     ours, theirs = labels.columns, before.labels.columns
     same = (ours["label"] == theirs["label"]) | (np.isnan(ours["label"]) & np.isnan(theirs["label"]))
     return np.asarray(before.there & same & (ours["class"] == theirs["class"]))
 
 
-def _changes(known: Sequence[Run], labels: Run, earlier: _Latest) -> Iterator[Matched]:
-    """What labels with a new value change of predictions that were known before."""
+def _changes(
+    known: Sequence[Run], labels: Run, before: Latest, differs: np.ndarray
+) -> tuple[list[Matched], np.ndarray]:
+    """What labels with a new value change of predictions that were known before; and bool[n]: whose predictions those are."""
+    changes, found = [], np.zeros(len(labels), dtype=bool)
     for run in known:
         rows = run.find(labels.keys)
-        here = np.flatnonzero(rows >= 0)
-        yield Matched(run.take(rows[here]), labels.take(here), +1)
-        back = here[earlier.there[here]]
-        yield Matched(run.take(rows[back]), earlier.labels.take(back), -1)
+        there = rows >= 0
+        found |= there
+        here = np.flatnonzero(there & differs)
+        changes.append(Matched(run.take(rows[here]), labels.take(here), +1))
+        back = here[before.there[here]]
+        changes.append(Matched(run.take(rows[back]), before.labels.take(back), -1))
+    return changes, found
 
 
-def _first(fresh: Run, known_labels: Sequence[Run], labels: Run) -> Iterator[Matched]:
-    """The label of each prediction that is new, whether it came before, with, or in several pieces."""
-    latest = _latest([*known_labels, labels], fresh.keys)
-    here = np.flatnonzero(latest.there)
-    yield Matched(fresh.take(here), latest.labels.take(here), +1)
+def labelled(predictions: Run, found: Latest) -> Matched:
+    """Predictions that have a label."""
+    here = np.flatnonzero(found.there)
+    return Matched(predictions.take(here), found.labels.take(here), +1)

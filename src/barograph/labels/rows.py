@@ -1,6 +1,6 @@
-"""Rows of the logs as sorted runs: ids become keys, texts become codes, times are microseconds."""
+"""Rows of the logs as those of runs: ids become keys, texts become codes, times are microseconds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 
 from barograph.labels.counting import Group
 from barograph.labels.keys import keys
-from barograph.labels.match import LATEST
-from barograph.labels.runs import Run, grouped, in_order
+from barograph.labels.runs import Loose, grouped
 from barograph.labels.state import KnownNames
 
 PREDICTION_COLUMNS = ("id", "time", "score", "prediction", "prediction_text", "segments", "version", "bins")
@@ -17,18 +16,11 @@ FEEDBACK_COLUMNS = ("id", "time", "arrival", "label", "label_text", "kind")
 LABEL = "label"  # the kind of feedback that tells the outcome; another kind tells something else of the prediction
 
 
-def prediction_run(tables: Iterable[pa.Table], names: KnownNames) -> tuple[Run, int]:
-    """Predictions that can have a label, the first of each id; and how many rows have no id."""
-    kinds = {
-        "time": np.int64,
-        "group": np.int32,
-        "score": np.float64,
-        "prediction": np.float64,
-        "class": np.int32,
-    }
-    pieces, nameless = [], 0
+def prediction_rows(tables: Iterable[pa.Table], names: KnownNames) -> tuple[Loose, int]:
+    """Predictions that can have a label; and how many rows have no id."""
+    rows, nameless = Loose("time", "group", "score", "prediction", "class"), 0
     for table in tables:
-        named = table.filter(pc.is_valid(table["id"]))
+        named = _named(table)
         nameless += len(table) - len(named)
         columns = {
             "time": _times(named["time"]),
@@ -37,45 +29,36 @@ def prediction_run(tables: Iterable[pa.Table], names: KnownNames) -> tuple[Run, 
             "prediction": _floats(named["prediction"]),
             "class": _codes(named["prediction_text"], names),
         }
-        pieces.append((keys(_ids(named["id"])), columns))
-    found, columns = _joined(pieces, kinds)
-    return in_order(found, columns, ["time"], first=True)[0], nameless
+        rows.add(keys(named["id"], first=True), columns)
+    return rows, nameless
 
 
-def feedback_run(tables: Iterable[pa.Table], names: KnownNames) -> Run:
-    """Labels, the last of each id by its own time."""
-    kinds = {"time": np.int64, "arrival": np.int64, "label": np.float64, "class": np.int32}
-    pieces = []
+def feedback_rows(tables: Iterable[pa.Table], names: KnownNames) -> Loose:
+    """Labels."""
+    rows = Loose("time", "delay", "label", "class")
     for table in tables:
-        outcome = pc.equal(pc.fill_null(table["kind"], LABEL), LABEL)
-        named = table.filter(pc.and_(pc.is_valid(table["id"]), outcome))
+        named = _named(_outcomes(table))
         arrival = _times(named["arrival"])
+        time = _times(pc.coalesce(named["time"], named["arrival"]))
         columns = {
-            "time": _times(pc.coalesce(named["time"], named["arrival"])),
-            "arrival": arrival,
+            "time": time,
+            "delay": arrival - time,
             "label": _floats(named["label"]),
             "class": _codes(named["label_text"], names),
         }
-        pieces.append((keys(_ids(named["id"])), columns))
-    found, columns = _joined(pieces, kinds)
-    return in_order(found, columns, LATEST)[0]
+        rows.add(keys(named["id"], first=True), columns)
+    return rows
 
 
-def _ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The first row of a request goes by the request's own id, too: `b41f/0` is `b41f`."""
-    first = pc.ends_with(column, "/0")
-    return pc.replace_substring_regex(column, "/0$", "") if pc.any(first).as_py() else column
+def _named(table: pa.Table) -> pa.Table:
+    return table.filter(pc.is_valid(table["id"])) if table["id"].null_count else table
 
 
-def _joined(
-    pieces: Sequence[tuple[np.ndarray, dict[str, np.ndarray]]], kinds: Mapping[str, type]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    found = np.concatenate([np.zeros(0, dtype=np.uint64), *(piece for piece, _ in pieces)])
-    columns = {
-        name: np.concatenate([np.zeros(0, dtype=kind), *(columns[name] for _, columns in pieces)])
-        for name, kind in kinds.items()
-    }
-    return found, {name: values.astype(kinds[name], copy=False) for name, values in columns.items()}
+def _outcomes(table: pa.Table) -> pa.Table:
+    kinds = table["kind"]
+    return (
+        table if kinds.null_count == len(kinds) else table.filter(pc.equal(pc.fill_null(kinds, LABEL), LABEL))
+    )
 
 
 def _times(column: pa.ChunkedArray) -> np.ndarray:
@@ -88,32 +71,50 @@ def _floats(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _codes(column: pa.ChunkedArray, names: KnownNames) -> np.ndarray:
-    """int32[n]: codes of texts, -1 for none."""
+    """Codes of texts (whole numbers), -1 for none."""
     if column.null_count == len(column):
-        return np.full(len(column), -1, dtype=np.int32)
+        return np.full(len(column), -1, dtype=np.int8)
     positions, texts = _encoded(column)
     table = np.array([names.text(text) for text in texts] + [-1], dtype=np.int32)
     return np.asarray(table[positions])
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """int64[n]: the position of each value among the distinct ones, -1 for none."""
+    """Whole numbers [n]: the position of each value among the distinct ones, -1 for none."""
+    text = _repeated(column)
+    if text is not None:
+        return np.zeros(len(column), dtype=np.int8), [text]
     found = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    indices = pc.fill_null(found.indices, -1).to_numpy(zero_copy_only=False)
-    return np.asarray(indices, dtype=np.int64), found.dictionary.to_pylist()
+    indices = pc.fill_null(found.indices, -1) if found.null_count else found.indices
+    return indices.to_numpy(zero_copy_only=False), found.dictionary.to_pylist()
+
+
+def _repeated(column: pa.ChunkedArray) -> str | None:
+    """The text that all of a column is, if it is known at a glance: those of a folder, as version and bins are."""
+    if column.num_chunks != 1 or column.null_count or column.type != pa.string() or not len(column):
+        return None
+    texts = column.chunk(0)
+    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    size = int(offsets[1] - offsets[0])
+    data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
+    alike = (np.diff(offsets) == size).all() and np.array_equal(data[size:], data[: len(data) - size])
+    return str(texts[0]) if alike else None
 
 
 def _groups(table: pa.Table, names: KnownNames) -> np.ndarray:
-    """int32[n]: the code of what each row has in common with others."""
+    """Whole numbers [n]: the code of what each row has in common with others."""
     if not len(table):
-        return np.zeros(0, dtype=np.int32)
-    encoded = [_encoded(table[name]) for name in ("version", "bins")]
+        return np.zeros(0, dtype=np.int8)
     segments = _segments(table["segments"])
+    version, bins = _repeated(table["version"]), _repeated(table["bins"])
+    if version is not None and bins is not None and not segments:
+        return np.full(len(table), names.group(Group(version, bins)), dtype=np.int32)
+    encoded = [_encoded(table[name]) for name in ("version", "bins")]
     combinations, index = grouped(*(codes for codes, _ in encoded), *(codes for _, codes, _ in segments))
     table_of = np.zeros(len(combinations), dtype=np.int32)
-    for i, (version, bins, *values) in enumerate(combinations):
+    for i, (a, b, *values) in enumerate(combinations):
         found = [(key, texts[v]) for (key, _, texts), v in zip(segments, values, strict=True) if v >= 0]
-        group = Group(_text(encoded[0][1], version), _text(encoded[1][1], bins), names.bounded(found))
+        group = Group(_text(encoded[0][1], a), _text(encoded[1][1], b), names.bounded(found))
         table_of[i] = names.group(group)
     return np.asarray(table_of[index])
 

@@ -18,6 +18,11 @@ class Tile:
     last: bool  # keeps the last value
 
     @property
+    def counts_change(self) -> bool:
+        """Whether adding this to a stored tile changes its counts."""
+        return not self.last and bool(self.counts.any())
+
+    @property
     def changes(self) -> bool:
         """Whether adding this to a stored tile changes it."""
         return self.last or bool(self.counts.any() or self.sums.any())

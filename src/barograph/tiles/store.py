@@ -329,12 +329,13 @@ class Tiles:
         self._writes += 1
         parts: dict[tuple[int, bool], dict[tuple[int, int], Tile]] = {}
         for (resolution, series, start), tile in batch.tiles.items():
-            known, changes = self._known[series], tile.changes
+            known, counts = self._known[series], tile.counts_change
+            changes = counts or tile.changes
             parts.setdefault((resolution, changes), {})[known.id, start] = tile
             if changes:
                 known.changed = self._writes
-                if not tile.last and tile.counts.any():
-                    self.revision = self._writes
+            if counts:
+                self.revision = self._writes
         for resolution, table in TABLES.items():
             self._replace(table, parts.get((resolution, True), {}))
             self._ensure(table, parts.get((resolution, False), {}))
