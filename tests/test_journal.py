@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from barograph import Monitor, Reference, naming
+from barograph import Monitor, Reference, journal, naming
 from barograph.logs import Log
+from barograph.logs.running import Running, left_over
+from test_logs import killed, started
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,14 @@ def test_a_value_that_cannot_be_read_takes_no_other_row_with_it(monitor, tmp_pat
     assert len(logged) + monitor.total(naming.DROPPED_ROWS, reason="not_logged") == 3
 
 
+def test_many_rows_are_logged_a_part_at_a_time(monitor, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "TOGETHER", 4)
+    for i in range(10):
+        monitor.record({"delay": 1.0, "carrier": "AA"}, score=0.1, id=str(i))
+    monitor.flush()
+    assert [row["id"] for row in rows(tmp_path, columns=["id"])] == [str(i) for i in range(10)]
+
+
 def test_without_a_reference_all_that_is_given_is_logged(tmp_path):
     with Monitor("m", log=tmp_path / "log", directory=tmp_path / "counts") as monitor:
         monitor.record({"x": 1.5, "city": "Berlin"}, score=0.2)
@@ -195,6 +205,57 @@ def test_a_forked_child_logs_to_a_file_of_its_own(monitor, tmp_path):
     child.join(20)
     monitor.flush()
     assert sorted(row["id"] for row in rows(tmp_path, columns=["id"])) == ["child", "parent"]
+
+
+KILLED = """
+    import sys, time
+    from barograph import Monitor
+    monitor = Monitor("m", log=sys.argv[1] + "/log", directory=sys.argv[1] + "/first", flush_interval=0.2)
+    for i in range(1_000_000):
+        monitor.record({"x": 1.0}, score=0.5, id=str(i))
+        print(i, flush=True)
+        time.sleep(0.001)
+"""
+
+
+def told(tmp_path, counts) -> int:
+    """Rows that a service which starts now says were not logged."""
+    with Monitor("m", log=tmp_path / "log", directory=tmp_path / counts) as monitor:
+        monitor.flush()
+        return monitor.total(naming.DROPPED_ROWS, reason="not_logged")
+
+
+def test_rows_that_a_kill_took_along_are_told_once_by_who_comes_next(tmp_path, caplog):
+    process = started(KILLED, tmp_path)
+    assert process.stdout.readline() == "0\n"
+    time.sleep(0.7)
+    lost = 1 + len(killed(process)) - len(rows(tmp_path, columns=["id"]))
+    found = told(tmp_path, "second")
+    assert lost <= found <= 600  # what was being written and what waited, of at most 1,000 rows a second
+    assert (
+        f"a process of m was killed: {found} rows that it had not logged yet are lost, at most" in caplog.text
+    )
+    assert told(tmp_path, "third") == 0
+
+
+def test_a_process_that_ends_as_it_should_leaves_nothing_to_tell(monitor, tmp_path):
+    monitor.record({"delay": 1.0, "carrier": "AA"}, score=0.1)
+    monitor.flush()
+    assert left_over(tmp_path / "log", "m") == []  # it lives
+    monitor.close()
+    assert not list((tmp_path / "log" / ".running").iterdir())
+
+
+def test_a_killed_process_of_another_model_is_none_of_ours(tmp_path):
+    one, other = Running(tmp_path, "a"), Running(tmp_path, "a/b")
+    for running, rows in ((one, 7), (other, 5)):
+        for _ in range(rows):
+            running.took()
+        running.took_batch(10)
+        running.done(4)
+        vars(running).clear()  # as the system does at a kill: nobody holds the file any more
+    assert left_over(tmp_path, "a") == [13] and left_over(tmp_path, "a") == []
+    assert left_over(tmp_path, "a/b") == [11]
 
 
 def test_what_only_counts_imports_no_arrow():

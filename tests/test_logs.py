@@ -35,6 +35,7 @@ from barograph.logs import (
     feature_column,
     feature_types,
     keeping,
+    predictions,
     streams,
 )
 from barograph.logs.paths import Partition
@@ -157,6 +158,18 @@ def test_whatever_the_values_no_row_is_lost(values: list[Any], name: str, typed:
             feedback.append([Feedback("m", str(i), value) for i, value in enumerate(values)])
         assert not lost
         assert len(rows(place)) == 2 * n and len(rows(place, kind="feedback")) == n
+
+
+def test_many_rows_at_once_become_messages_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "MOST_TOGETHER", 10)
+    with predicting(Log(tmp_path)) as writer:
+        log_ids(writer, [str(i) for i in range(25)])
+    (path,) = files(Log(tmp_path), ".arrows")
+    with streams.StreamReader(path) as reader:
+        assert [piece.batch.num_rows for piece in reader.pieces()] == [10, 10, 5]
+    assert ids(Log(tmp_path)) == [str(i) for i in range(25)]
 
 
 def test_without_a_schema_the_first_type_has_the_name(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from barograph.clock import Clock
 from barograph.layout import Layout
 from barograph.logs import Feedback, FeedbackLog, Keeper, Log, PredictionLog
 from barograph.logs.keeper import Tended
+from barograph.logs.running import Running, left_over
 from barograph.rows import Row, as_record, is_batch
 
 log = logging.getLogger("barograph")
 
 MOST_LABELS = 65_536  # that wait to be written
+TOGETHER = 4_096  # rows that become columns at once: bounds how long requests wait for it
 EVERY = 60.0  # seconds between two looks at whether the time of a file is over
 
 
@@ -27,7 +29,9 @@ class Journal:
     """Writes what one version of a model was asked and answered, and what became known of it later.
 
     `add` takes what the request path left behind, `write` hands it to the operating system; both are the flusher's. `lost(rows)`
-    is told of rows that could not be logged. `segments` are features whose values are segments of the rows.
+    is told of rows that could not be logged, and of those that a process before this one took along when it was killed: `took`
+    and `took_batch` count rows as they are taken, so that it is known.
+    `segments` are features whose values are segments of the rows.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Journal:
     ) -> None:
         self._model, self._layout, self._segments, self._lost = model, layout, tuple(segments), lost
         schema = layout.schema if layout.features else None
+        self._heuristics = [column.name for column in layout.schema.columns if column.role == "heuristic"]
         self._predictions = PredictionLog(
             place, model, version, layout.bins.id, schema=schema, clock=clock, lost=lambda rows, _: lost(rows)
         )
@@ -51,8 +56,30 @@ class Journal:
         logs: list[Tended] = [self._predictions, self._feedback]
         self._keeper = None if place.remote is None else Keeper(place, logs, clock=clock, whole=False)
         self._tend_at = monotonic() + EVERY
+        self._running, self._killed = self._follow(place)
+        self.took = _nothing if self._running is None else self._running.took
         self._rows: list[Row] = []
         self._labels: deque[Feedback] = deque()
+
+    def _follow(self, place: Log) -> tuple[Running | None, int]:
+        """The file that outlives this process if it is killed, and how many rows were lost with those before it, at most."""
+        try:
+            killed = left_over(place.spool.root, self._model)
+            for rows in killed:
+                log.warning(
+                    "a process of %s was killed: %d rows that it had not logged yet are lost, at most",
+                    self._model,
+                    rows,
+                )
+            return Running(place.spool.root, self._model), sum(killed)
+        except OSError as error:  # the log tells of it when it is written
+            log.debug("rows that a kill loses will not be counted", exc_info=error)
+            return None, 0
+
+    def took_batch(self, rows: int) -> None:
+        """So many rows were taken at once; see `took`."""
+        if self._running is not None:
+            self._running.took_batch(rows)
 
     def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take rows (the fields of `Row`) until they are written."""
@@ -77,15 +104,24 @@ class Journal:
         batches: list[Row] = []
         for row in rows:
             (batches if is_batch(row.features) else singles).append(row)
-        if singles:
-            self._try(self._write_singles, singles, len(singles))
-        for row in batches:
-            self._try(self._write_batch, row, frames.length(row.features))
+        sizes = [frames.length(row.features) for row in batches]
+        self._tell_killed()
+        for first in range(0, len(singles), TOGETHER):
+            some = singles[first : first + TOGETHER]
+            self._try(self._write_singles, some, len(some))
+        for row, size in zip(batches, sizes, strict=True):
+            self._try(self._write_batch, row, size)
         self._write_labels()
         if monotonic() >= self._tend_at:
             self._tend_at = monotonic() + EVERY
             self._predictions.tend()
             self._feedback.tend()
+
+    def _tell_killed(self) -> None:
+        """Say, the first time, how many rows were lost with processes that were killed."""
+        killed, self._killed = self._killed, 0
+        if killed:
+            self._lost(killed)
 
     def _try(self, write: Callable[[Any], None], what: Any, rows: int) -> None:
         try:
@@ -93,11 +129,16 @@ class Journal:
         except Exception as error:  # values of the caller's own types
             log.debug("rows could not be logged", exc_info=error)
             self._lost(rows)
+        if self._running is not None:
+            self._running.done(rows)
 
     def _write_singles(self, rows: Sequence[Row]) -> None:
         columns = Row(*zip(*rows, strict=True))
         records = [as_record(self._layout, row) or {} for row in columns.features]
-        features = _by_column(records, self._layout.features)
+        computed = [name for name in self._heuristics if any(name in record for record in records)]
+        features = _by_column(
+            records, [*self._layout.features, *computed] if computed else self._layout.features
+        )
         self._append(columns, len(rows), features, _given_segments(columns))
 
     def _write_batch(self, row: Row) -> None:
@@ -135,8 +176,14 @@ class Journal:
         finally:
             self._predictions.close()
             self._feedback.close()
+            if self._running is not None:
+                self._running.close()
             if self._keeper is not None:
                 self._keeper.stop()
+
+
+def _nothing() -> None:
+    """Nobody counts."""
 
 
 def _by_column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Sequence[Any]]:

@@ -7,7 +7,7 @@ import time as wall
 import uuid
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -25,6 +25,7 @@ from barograph.clock import Clock
 from barograph.counters import Series, SharedCounters, Snapshot
 from barograph.environment import config_hash, digest
 from barograph.exposition import render
+from barograph.inline import Inline
 from barograph.layout import Layout
 from barograph.naming import Metric
 from barograph.profile import Counter
@@ -51,9 +52,9 @@ class Monitor:
     replaces wall time. `log` is a folder, or a URL that fsspec knows, where predictions and feedback are written to be joined
     (needs barograph[serve]). `artifact` (a path or bytes) and `config` are identified by their hashes. `directory` is where the
     workers of this service share their counters (default: BAROGRAPH_DIR, else found from the server). `token` guards
-    /profile (default: BAROGRAPH_TOKEN). `strict` raises what is else counted and logged once: for tests. Every
-    `flush_interval` seconds a thread counts what was recorded; at most `buffer_rows` plain rows, as many other rows, and as many
-    rows of batches wait for it, and the rest is dropped and counted.
+    /profile (default: BAROGRAPH_TOKEN). `heuristics` are functions of a row or a batch, each counted as a column of it.
+    `strict` raises what is else counted and logged once: for tests. Every `flush_interval` seconds a thread counts what was
+    recorded; at most `buffer_rows` plain rows, as many other rows, and as many rows of batches wait, and the rest is dropped.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Monitor("m", directory=folder) as monitor:
@@ -72,6 +73,7 @@ class Monitor:
         log: "str | os.PathLike[str] | None" = None,
         artifact: str | Path | bytes | None = None,
         config: Any = None,
+        heuristics: Mapping[str, Callable[[Any], Any]] | None = None,
         strict: bool = False,
         directory: str | Path | None = None,
         token: str | None = None,
@@ -87,6 +89,7 @@ class Monitor:
         self.token = token if token is not None else os.environ.get(naming.TOKEN_VARIABLE) or None
         self._digest, self._config = digest(artifact), config_hash(config)
         self._layout = _layout(self.reference)
+        self._inline = Inline.of(heuristics, self._layout, self._keep)
         self._rows: deque[tuple[Any, ...]] = deque()
         self._observed: deque[tuple[Series, float]] = deque()
         self._limit = self._buffer_rows = buffer_rows
@@ -119,7 +122,7 @@ class Monitor:
         self._waiting = 0  # rows that it found
         self._batched = self._dropped = 0
         self._lock = threading.RLock()  # of these two; a signal's handler may record, too
-        self._counter = RowCounter(self._layout)
+        self._counter = RowCounter(self._layout, () if self._inline is None else self._inline.names)
         self._packer = self._layout.packer(self._limit)
         self.journal = self._open_journal()
         self._set_path()
@@ -173,6 +176,8 @@ class Monitor:
                 if not (type(score) in SINGLE and type(prediction) in SINGLE and type(delivered) in SINGLE):
                     score, prediction, delivered = self._owned(score, prediction, delivered)
                 row_id = id if request is None else request.name(id, None, named=self.journal is not None)
+                if self.journal is not None:
+                    self.journal.took()
                 # A plain tuple in the order of Row, which would cost as much again as all the rest.
                 self._rows.append((row, score, prediction, row_id, time, segments, delivered, rule, request))
                 return
@@ -219,8 +224,8 @@ class Monitor:
         """Rows that nobody has to look at first are taken directly, and packed where they are plain."""
         self._direct = not (self._reject or self.strict or self._closed)
         self._pack = (
-            self._packer.append if self._direct and self.journal is None else None
-        )  # a log keeps what rows hold
+            self._packer.append if self._direct and self.journal is None and self._inline is None else None
+        )  # a log, and a heuristic, take what rows hold
 
     def _append(self, features: Any, *rest: Any) -> None:
         """Hand a row or a batch to the flusher, or drop and count it where the buffer is full. A batch that finds it empty
@@ -230,6 +235,8 @@ class Monitor:
             full = len(self._rows) >= self._limit or (self._batched and self._batched + more > self._limit)
             if not full:
                 self._batched += more
+                if self.journal is not None:
+                    self.journal.took_batch(more + 1)
                 self._rows.append(Row(features, *rest))
         if full:
             self._drop(more + 1)
@@ -420,6 +427,7 @@ class Monitor:
         start = wall.thread_time()
         self._waiting = max(self._waiting, len(rows) + len(self._rows), self._batched)
         batched = sum(_rows_of(row[0]) - 1 for row in rows if type(row) is Row)
+        rows = rows if self._inline is None else self._inline.extend(rows)
         self._counter.add(rows, self.clock.now())
         if self.journal is not None:
             self.journal.add(rows)
@@ -531,11 +539,11 @@ class Monitor:
             features, score, prediction, named_ids, request.time, request.segments, None, None, request
         )
 
-    def failed(self, what: str, error: Exception) -> None:
+    def failed(self, what: str, error: Exception, rows: int = 1) -> None:
         """Count what could not be done and say it once; with `strict`, raise it."""
         if self.strict:
             raise error
-        self.observe(self._of(naming.BAD_ROWS, reason="failed"), 1)
+        self.observe(self._of(naming.BAD_ROWS, reason="failed"), rows)
         if what not in self._logged:
             self._logged.add(what)
             log.error(
@@ -546,12 +554,12 @@ class Monitor:
     def _flush_failed(self, error: BaseException) -> None:
         self._keep("flush", error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
-    def _keep(self, what: str, error: Exception) -> None:
+    def _keep(self, what: str, error: Exception, rows: int = 1) -> None:
         """The same on the flusher's side, which must go on: with `strict`, the next caller is told."""
         if self.strict:
             self._error = self._error or error
         else:
-            self.failed(what, error)
+            self.failed(what, error, rows)
 
     def _raise_kept(self) -> None:
         error, self._error = self._error, None

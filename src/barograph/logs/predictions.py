@@ -17,9 +17,9 @@ from barograph.logs.types import (
     INT,
     PREDICTION_COLUMNS,
     TEXT,
+    TIME,
     TWINS,
     converted,
-    epoch_times,
     family,
     feature_column,
     feature_types,
@@ -30,6 +30,9 @@ from barograph.logs.types import (
 from barograph.schema import Schema
 
 MAX_COLUMNS = 1_000  # of features that no schema names: past it they are not logged
+MOST_TOGETHER = (
+    16_384  # rows that are one message in the file: bounds what is held, and how long a reader waits for it
+)
 
 _MICRO_DAY = DAY * 1_000_000
 
@@ -59,8 +62,8 @@ class PredictionLog:
         self._declared = schema is not None
         self._types: dict[str, pa.DataType] = {} if schema is None else feature_types(schema)
         self._failing: set[str] = set()
-        self._fields: list[tuple[str, pa.DataType]] = []
         self._schema = pa.schema([])
+        self._schema_of: tuple[str, ...] = ()  # the columns that it is of, as `_types` types them
         self._empty: dict[pa.DataType, pa.Array] = {}
         inferred([None])  # has Arrow import what it does on first use, which may take a second
         self._appender = Appender(
@@ -131,21 +134,25 @@ class PredictionLog:
     def _batches(
         self, columns: Mapping[str, Any], n: int, features: Mapping[str, Any]
     ) -> Iterator[tuple[pa.RecordBatch, str]]:
-        arrays = self._fixed(columns, n)
+        now = round(self._clock.now(), 6)
+        arrays = self._fixed(columns, n, now)
         given = {name: values for name, values in columns.items() if name not in PREDICTION_COLUMNS}
         given |= {feature_column(name): values for name, values in features.items()}
         arrays |= self._features(given, n)
-        yield from _by_day(pa.RecordBatch.from_arrays(list(arrays.values()), schema=self._schema_of(arrays)))
+        batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=self._schema_for(arrays))
+        for part, day in _by_day(batch) if "arrival" in columns else ((batch, day_of(now)),):
+            for first in range(0, part.num_rows, MOST_TOGETHER):
+                yield part.slice(first, MOST_TOGETHER), day
 
-    def _schema_of(self, arrays: Mapping[str, pa.Array]) -> pa.Schema:
-        fields = [(name, array.type) for name, array in arrays.items()]
-        if fields != self._fields:
-            self._fields, self._schema = fields, pa.schema(fields)
+    def _schema_for(self, arrays: Mapping[str, pa.Array]) -> pa.Schema:
+        names = tuple(arrays)
+        if names != self._schema_of:
+            self._schema = pa.schema([(name, array.type) for name, array in arrays.items()])
+            self._schema_of = names
         return self._schema
 
-    def _fixed(self, columns: Mapping[str, Any], n: int) -> dict[str, pa.Array]:
+    def _fixed(self, columns: Mapping[str, Any], n: int, now: float) -> dict[str, pa.Array]:
         found: dict[str, pa.Array] = {}
-        arrival = pa.repeat(epoch_times(np.array([self._clock.now()]))[0], n)
         for name, own in PREDICTION_COLUMNS.items():
             values = columns.get(name)
             if name == "segments":
@@ -158,6 +165,7 @@ class PredictionLog:
                 found[name], rest = converted(values, own)
                 if name in TWINS and rest is not None:
                     found[TWINS[name]] = rest
+        arrival = pa.array(np.full(n, round(now * 1e6))).view(TIME)
         found["arrival"] = found["arrival"].fill_null(arrival[0]) if "arrival" in columns else arrival
         if columns.get("time") is None:
             found["time"] = found["arrival"]
@@ -201,7 +209,8 @@ class PredictionLog:
         if found is None or known is None:
             return found if found is not None and self._room(name, found) else None
         if {known, found} == {INT, FLOAT}:
-            self._types[name] = found = FLOAT
+            self._types[name], self._schema_of = FLOAT, ()
+            found = FLOAT
         if found != known and family(found) != family(self._types[name]):
             return found if self._room(f"{name}__{family(found)}", found) else None
         return found
