@@ -10,8 +10,9 @@ import numpy as np
 from barograph import Monitor, Reference, naming
 from barograph.config import Config
 from barograph.counters import Series, Snapshot, Vector
-from barograph.evaluate import References, evaluate
+from barograph.evaluate import evaluate
 from barograph.intake import Intake
+from barograph.known import References
 from barograph.ledger import Ledger
 from barograph.sources import StoredReferences
 from barograph.tiles import DAY, HOUR, MINUTE, Increment, Tiles

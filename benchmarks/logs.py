@@ -29,32 +29,57 @@ def measure(scale: Scale) -> list[Result]:
 def _predictions(scale: Scale) -> Result:
     rng = np.random.default_rng(3)
     with tempfile.TemporaryDirectory() as folder:
-        _touch_memory(Path(folder), scale.blocks * BATCHES * BATCH * 300)
+        _touch_memory(Path(folder), scale.blocks * BATCHES * BATCH * 600)
         place = Log(folder)
         with PredictionLog(place, "bench", "1", "bins", schema=model.reference(rng, 2_000).schema) as log:
             log.append(*_batch(rng, 0))  # makes the file
-            timed = [_timed(log.append, *_batch(rng, i + 1)) for i in range(scale.blocks * BATCHES)]
-        written = sum(path.stat().st_size for path in Path(folder).rglob("*.arrows")) / len(timed) / BATCH
+            timed, plain = _beside_plain_writes(rng, log, Path(folder), scale.blocks * BATCHES)
+        written = (
+            sum(path.stat().st_size for path in Path(folder).rglob("*.arrows")) / (len(timed) + 2) / BATCH
+        )
         lines = [_timed(_json_lines, Path(folder), *_batch(rng, i)) for i in range(scale.peer_blocks)]
         read = sum(table.num_rows for table in place.read("predictions", "bench", ["id"]))
-    if read != (len(timed) + 1) * BATCH:
-        raise RuntimeError(f"{read} rows were read, {(len(timed) + 1) * BATCH} logged")
+    if read != (len(timed) + 2) * BATCH:
+        raise RuntimeError(f"{read} rows were read, {(len(timed) + 2) * BATCH} logged")
     wall, used = (np.array(column) for column in zip(*timed, strict=True))
-    row, tail = median(wall.tolist()) / BATCH * MICRO, float(np.quantile(wall, 0.99)) * MILLI
+    row, tail, least = median(wall.tolist()) / BATCH * MICRO, _p99(wall), _p99(np.array(plain))
     json_row = median([wall for wall, _ in lines]) / BATCH * MICRO
     return Result(
         row=f"prediction log, a row, batches of {BATCH:,}",
         ours=f"{number(row)} µs; {number(tail)} ms p99 of a batch; {number(written)} bytes",
-        peers=f"JSON lines {number(json_row)} µs",
+        peers=f"one plain write of the same bytes {number(median(plain) / BATCH * MICRO)} µs, {number(least)} ms p99; "
+        f"JSON lines {number(json_row)} µs",
         budgets=[Budget("a row", row, 2, " µs"), Budget("p99 of a batch", tail, 2, " ms")],
         figures={
             "row_us": row,
             "row_cpu_us": median(used.tolist()) / BATCH * MICRO,
             "batch_p99_ms": tail,
+            "batch_p99_cpu_ms": _p99(used),
+            "plain_write_us": median(plain) / BATCH * MICRO,
+            "plain_write_p99_ms": least,
             "bytes_a_row": written,
             "json_lines_us": json_row,
         },
     )
+
+
+def _beside_plain_writes(
+    rng: np.random.Generator, log: PredictionLog, folder: Path, batches: int
+) -> tuple[list[tuple[float, float]], list[float]]:
+    """Seconds and CPU seconds of each batch, and seconds of one write of what a batch comes to, by turns."""
+    (path,) = folder.rglob("*.arrows")
+    before = path.stat().st_size
+    log.append(*_batch(rng, 1))
+    message, timed, plain = path.read_bytes()[before:], [], []
+    with (folder / "peer.bytes").open("wb", buffering=0) as peer:
+        for i in range(batches):
+            timed.append(_timed(log.append, *_batch(rng, i + 2)))
+            plain.append(_timed(peer.write, message)[0])
+    return timed, plain
+
+
+def _p99(seconds: np.ndarray) -> float:
+    return float(np.quantile(seconds, 0.99)) * MILLI
 
 
 def _touch_memory(folder: Path, size: int) -> None:
@@ -87,7 +112,7 @@ def _json_lines(folder: Path, fixed: dict[str, Any], _: int, features: dict[str,
         file.writelines(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows)
 
 
-def _timed(call: Callable[..., None], *arguments: Any) -> tuple[float, float]:
+def _timed(call: Callable[..., object], *arguments: Any) -> tuple[float, float]:
     """Seconds, and CPU seconds of all threads."""
     used, wall = time.process_time(), time.perf_counter()
     call(*arguments)

@@ -181,7 +181,7 @@ def main(peer: str, blocks: int, rows: int) -> None:
 
 def machine() -> dict[str, str]:
     """What the figures were measured with."""
-    packages = ("numpy", "pandas", "pyarrow", "scipy", "prometheus_client")
+    packages = ("numpy", "pandas", "pyarrow", "duckdb", "scipy", "prometheus_client")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",

@@ -9,7 +9,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import drift, evaluator, importing, peers, profiling, recording, requests, scrape
+from benchmarks import (
+    drift,
+    estimate,
+    evaluator,
+    importing,
+    join,
+    logs,
+    peers,
+    profiling,
+    recording,
+    requests,
+    scrape,
+)
 from benchmarks.measure import FULL, TINY, Result
 
 GROUPS = {
@@ -19,6 +31,9 @@ GROUPS = {
     "drift": drift.measure,
     "evaluator": evaluator.measure,
     "scrape": scrape.measure,
+    "logs": logs.measure,
+    "join": join.measure,
+    "estimate": estimate.measure,
     "importing": importing.measure,
 }
 DOCS = peers.ROOT / "docs"
@@ -51,6 +66,13 @@ NOTES = """\
 - **Evaluator.** Snapshots of 100 models decoded, counted and stored in a DuckDB file four times a minute, a pass each minute, and
   a sixtieth of what comes once an hour: tiles rolled up, and all columns judged. Reading over HTTP is not in it.
 - **Scrape.** `Monitor.render()`: flush, snapshot, text. The other processes' counts lie in files that all share.
+- **Prediction log.** Batches of {batch:,} rows as columns, from the call until the operating system has them: Arrow, lz4, a
+  checksum, one write. By turns with it, the bytes that it came to are written to another file, and nothing else is done.
+- **Feedback.** Threads that each wait for their labels to be on the disk before they send the next. The peer does that alone.
+- **Join.** From a log in Parquet and empty tiles to outcomes by hour and segment, stored; then labels that come later, of two
+  days or of all hours. In a process of its own, whose peak of memory it is.
+- **Expected without labels.** From counts of ten windows to seven metrics, each with its band; NannyML's CBPE gets the same
+  windows' rows and the same reference. Shares are those of windows and days in which the labels, once there, lie in the band.
 - **Import.** In a new interpreter that has imported NumPy, bytecode there.
 """
 
@@ -101,7 +123,7 @@ def write(folder: Path, results: list[Result], seconds: float) -> None:
     head = INTRODUCTION.format(
         date=f"{now:%Y-%m-%d %H:%M} UTC", seconds=seconds, machine=_versions(machine, results)
     )
-    notes = NOTES.format(block=recording.BLOCK, flush=recording.FLUSH)
+    notes = NOTES.format(block=recording.BLOCK, flush=recording.FLUSH, batch=logs.BATCH)
     (folder / "benchmarks.md").write_text(f"{head}\n{table(results)}\n{notes}", encoding="utf-8")
     rows = [
         {
@@ -134,5 +156,6 @@ def _versions(machine: dict[str, str], results: list[Result]) -> str:
         for one in r.figures.get("peers", ())
         if one["name"] == "whylogs" and one["version"]
     }
-    named += [f"whylogs {version}" for version in whylogs]
+    nannyml = {peer["version"] for r in results if (peer := r.figures.get("peer"))}
+    named += [f"whylogs {version}" for version in whylogs] + [f"NannyML {version}" for version in nannyml]
     return f"{machine['processor']}; {machine['system']}; {', '.join(named)}."

@@ -16,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from barograph.bins import numeric_bins
+from barograph.bins import NumericBins, numeric_bins
 from barograph.estimate import (
     ASSUMPTION,
+    Band,
     Calibrated,
     CalibratedErrors,
     ErrorModel,
@@ -143,6 +144,21 @@ def test_the_short_way_to_the_roc_auc_of_chances_is_the_long_one(rows, chance):
     value, variance = roc_auc_of_chances(rows, chance)
     assert np.allclose(value, long.value)
     assert np.allclose(variance, long.of_flips(positives * (1 - chance)), rtol=1e-6)
+
+
+@given(
+    hnp.arrays(np.int64, (3, 8), elements=st.integers(1, 500)),
+    hnp.arrays(np.float64, 8, elements=st.floats(0.01, 0.99)),
+    st.integers(0, 7),
+)
+def test_the_closed_forms_at_the_threshold_are_what_differentiation_finds(rows, chance, first):
+    edges = np.arange(1.0, 8.0)
+    bins = OutcomeBins("binary", NumericBins(edges, low=0.0, high=8.0), threshold=float(first))
+    expected = Calibrated(bins, chance, Band({})).expect(np.pad(rows, ((0, 0), (0, 2))))
+    positives, flips = rows * chance, rows * chance * (1 - chance)
+    long = at_threshold(sides(positives, first), sides(rows * (1 - chance), first))
+    assert np.allclose(expected.values[:-1], long.value, equal_nan=True)
+    assert np.allclose(expected.variances[:-1], long.of_flips(sides(flips, first)), equal_nan=True, rtol=1e-6)
 
 
 # What is expected.

@@ -18,7 +18,7 @@ from barograph.drift import MINIMUM_ROWS
 from barograph.outcomes import OutcomeBins
 from barograph.performance import Estimate
 from barograph.quantiles import ratio
-from barograph.slopes import AT_THRESHOLD, ROC_AUC, at_threshold, roc_auc, roc_auc_of_chances, sides
+from barograph.slopes import AT_THRESHOLD, ROC_AUC, at_threshold, roc_auc, sides
 
 ASSUMPTION = "Expected, if scores still mean what they meant in the reference."
 Z = 1.959964  # standard errors on each side of a 95 % interval
@@ -384,27 +384,82 @@ def _whys(expected: Expectation, band: Band) -> list[str]:
 
 
 def _parts(bins: OutcomeBins, chance: np.ndarray) -> np.ndarray:
-    """float64[slots, 6]: what a row of each slot adds to positives, negatives and variance, below the threshold and above."""
-    parts = np.stack([chance, 1 - chance, chance * (1 - chance)], axis=-1)
+    """float64[10, slots]: what a row of each slot adds to positives, negatives and variance, and that it is a row.
+
+    The three are told below the threshold and from it on (fn, tp, tn, fp and two more), then in all.
+    """
+    parts = np.stack([chance, 1 - chance, chance * (1 - chance)])
     above = np.arange(len(chance)) >= (first_positive(bins) or 0)
-    return (parts[:, :, None] * np.stack([~above, above], axis=-1)[:, None]).reshape(-1, 6)
+    by_side = parts[:, None] * np.stack([~above, above])
+    return np.concatenate([by_side.reshape(6, -1), parts, np.ones((1, len(chance)))])
 
 
 def _expected(bins: OutcomeBins, chance: np.ndarray, parts: np.ndarray, rows: np.ndarray) -> Expectation:
     """Of rows (..., slots), each positive with its slot's chance."""
-    sums = rows.astype(np.float64) @ parts
-    positives, negatives, flips = sums[..., :2], sums[..., 2:4], sums[..., 4:]
-    p, n = positives.sum(axis=-1), negatives.sum(axis=-1)
-    if bins.task == "multiclass":
-        values, variances = ratio(p, p + n)[None], ratio(flips.sum(axis=-1), (p + n) ** 2)[None]
-        return Expectation((ACCURACY,), values, variances, p + n, np.minimum(p, n))
-    auc, variance = roc_auc_of_chances(rows, chance)
-    if bins.threshold is None:
-        return Expectation((ROC_AUC,), auc[None], variance[None], p + n, np.minimum(p, n))
-    found = at_threshold(positives, negatives)
-    values = np.concatenate([found.value, auc[None]])
-    variances = np.concatenate([found.of_flips(flips), variance[None]])
-    return Expectation((*AT_THRESHOLD, ROC_AUC), values, variances, p + n, np.minimum(p, n))
+    counts, shape = rows.reshape(-1, len(chance)), rows.shape[:-1]
+    held = counts.astype(np.float64)
+    sums = parts @ held.T
+    p, n, flips, total = sums[6:]
+    told = AT_THRESHOLD if bins.task == "binary" and bins.threshold is not None else ()
+    names = (*told, ACCURACY if bins.task == "multiclass" else ROC_AUC)
+    values, variances = np.empty((2, len(names), len(counts)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if bins.task == "multiclass":
+            values[0], variances[0] = p / total, flips / total**2
+        else:
+            values[-1], variances[-1] = _roc_auc(counts, held, parts, sums)
+        if told:
+            values[:-1], variances[:-1] = _at_threshold(sums)
+    values, variances = (found.reshape(-1, *shape) for found in (values, variances))
+    return Expectation(names, values, variances, total.reshape(shape), np.minimum(p, n).reshape(shape))
+
+
+def _roc_auc(
+    counts: np.ndarray, held: np.ndarray, parts: np.ndarray, sums: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `slopes.roc_auc_of_chances` tells of counts (windows, slots), whose copy `held` is spent on it."""
+    p, n, flips, _ = sums[6:]
+    ranks = np.cumsum(counts, axis=-1).astype(np.float64)
+    ranks *= 2
+    ranks -= held  # doubled midranks, which are whole
+    held *= ranks
+    of_positives, of_flips = parts[6:9:2] @ held.T
+    held *= ranks
+    pairs = 2 * p * n
+    auc = (of_positives - p * p) / pairs
+    middle = 2 * (p + auc * (n - p))
+    spread = parts[8] @ held.T - middle * (2 * of_flips - middle * flips)
+    return auc, np.maximum(spread, 0.0) / (pairs * pairs)
+
+
+# Metrics at a threshold are ratios, here of fn, tp, tn, fp; balanced accuracy, which is none, is made of recall's and
+# specificity's. Closed forms: `slopes.at_threshold` finds the same by differentiating, in twice the time.
+_RATIOS = {
+    "accuracy": ((0, 1, 1, 0), (1, 1, 1, 1)),
+    "balanced_accuracy": ((0, 1, 0, 0), (1, 1, 0, 0)),  # recall, until its mean with specificity is taken
+    "precision": ((0, 1, 0, 0), (0, 1, 0, 1)),
+    "recall": ((0, 1, 0, 0), (1, 1, 0, 0)),
+    "specificity": ((0, 0, 1, 0), (0, 0, 1, 1)),
+    "f1": ((0, 2, 0, 0), (1, 2, 0, 1)),
+}
+_TERMS = np.array([[_RATIOS[name][i] for name in AT_THRESHOLD] for i in (0, 1)], dtype=np.float64)
+_STEPS = (_TERMS @ [[1, 0], [0, 1], [-1, 0], [0, -1]])[
+    ..., None
+]  # by a flip below the threshold, or from it on
+_BALANCED, _SPECIFICITY = map(list(AT_THRESHOLD).index, ("balanced_accuracy", "specificity"))
+
+
+def _at_threshold(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The metrics of AT_THRESHOLD and their variances over flips, each (metrics, windows), of sums as in `_parts`."""
+    part, whole = _TERMS @ sums[:4]
+    values = part / whole
+    slopes = (_STEPS[0] - values[:, None] * _STEPS[1]) / whole[:, None]
+    for found in (values, slopes):
+        found[_BALANCED] += found[_SPECIFICITY]
+        found[_BALANCED] /= 2
+    slopes *= slopes
+    slopes *= sums[4:6]
+    return values, slopes[:, 0] + slopes[:, 1]
 
 
 def _found(bins: OutcomeBins, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
