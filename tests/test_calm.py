@@ -5,14 +5,16 @@ import pytest
 
 from barograph import Monitor
 from barograph.config import Config
-from barograph.evaluate import References, evaluate
+from barograph.evaluate import evaluate
 from barograph.increments import increments
+from barograph.known import References
 from barograph.ledger import Ledger
 from barograph.sources import StoredReferences
 from barograph.tiles import Tiles
 
 flights = pytest.importorskip("barograph.demo.flights", reason="the demo's libraries are not installed")
 model = pytest.importorskip("barograph.demo.model")
+arrival = pytest.importorskip("barograph.demo.arrival")
 backfill = pytest.importorskip("barograph.demo.backfill")
 parse_time = pytest.importorskip("barograph.clock").parse_time
 
@@ -48,7 +50,11 @@ def trained(tmp_path_factory):
     model.save(fitted, folder)
     reference.save(folder / model.REFERENCE_FILE)
     places = (folder / "tiles.duckdb", folder / "counters", folder / "log")
-    for _ in backfill.backfill(rows, fitted, reference, folder, *places):
+    other = arrival.train(flights.between(rows, *model.TRAINING))
+    arrival.save(other, folder)
+    weeks = (flights.between(rows, *model.REFERENCE), flights.between(rows, *model.TRAINING))
+    arrival.freeze(other, *weeks).save(folder / arrival.REFERENCE_FILE)
+    for _ in backfill.backfill(rows, folder, *places):
         pass
     return rows, fitted, reference, folder
 

@@ -410,7 +410,7 @@ def test_the_demo_catches_the_fault_within_two_judged_hours_and_ctrl_c_ends_all_
     import httpx
 
     port = _free_pair()
-    process = _demo(port, tmp_path, "--speed", "240")
+    process = _demo(port, tmp_path, "--speed", "240", "--after", "5")
     try:
         seen = _watch_fleet(httpx, port, until="act", seconds=150)
         told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
@@ -439,6 +439,12 @@ def test_the_demo_catches_the_fault_within_two_judged_hours_and_ctrl_c_ends_all_
     assert quality and 0.8 < float(quality[1]) < 1, (
         told
     )  # of the last day of history whose flights have landed
+    assert re.search(
+        r'ml_quality\{basis="confirmed",metric="mae",model="arrival-delay",segment="",version="1"\} 1\d\.',
+        told,
+    )
+    for basis in ("weighted", "estimated"):
+        assert f'ml_quality{{basis="{basis}",metric="roc_auc",model="flight-delay",segment=""' in told
     assert re.search(r"[\d,]+ landings told", output)
     assert not _left_over(tmp_path)
     assert list(tmp_path.glob("barograph-demo-*")) == []
@@ -452,10 +458,9 @@ def _watch_fleet(httpx, port, *, until, seconds):
             models = httpx.get(f"http://127.0.0.1:{port}/api/fleet", timeout=5).json()["models"]
         except (httpx.HTTPError, KeyError, ValueError):
             models = []
-        if models:
-            seen.append(models[0])
-            if models[0]["status"] == until:
-                return seen
+        seen += [model for model in models if model["name"] == artefacts.NAME]
+        if seen and seen[-1]["status"] == until:
+            return seen
         time.sleep(0.5)
     return seen
 

@@ -23,7 +23,7 @@ from test_deploy import Receiver
 from test_prometheus import free_port, program, running, wait_for
 
 pytest.importorskip("sklearn")
-from barograph.demo import flights
+from barograph.demo import arrival, flights
 from barograph.demo import model as artefacts
 from barograph.demo.incidents import frozen, unit_change
 from barograph.demo.replay import departures
@@ -90,6 +90,9 @@ def site(tmp_path_factory) -> Iterator[Site]:
     model = artefacts.train(training.iloc[::4])
     artefacts.save(model, place)
     artefacts.freeze(model, later, training).save(place / artefacts.REFERENCE_FILE)
+    second = arrival.train(training.iloc[::4])
+    arrival.save(second, place)
+    arrival.freeze(second, later, training).save(place / arrival.REFERENCE_FILE)
     live = flights.between(rows, artefacts.LIVE, "2013-10-15T04:00Z")
     receiver, ports = Receiver(), [free_port() for _ in range(5)]
     service, fleet, embedded, prometheus, alertmanager = (f"http://127.0.0.1:{port}" for port in ports)
@@ -178,9 +181,11 @@ TICKET = (naming.FEATURE_SHIFTED.name, "distance")
 def test_ordinary_flights_page_nobody(site):
     time.sleep(CALM)
     for url in (site.fleet, site.embedded):
-        (model,) = httpx.get(f"{url}/api/fleet", timeout=30).json()["models"]
-        assert (model["name"], model["status"], model["reason"]) == (artefacts.NAME, "ok", ""), url
-        assert model["predictions"] > A_MINUTE
+        models = httpx.get(f"{url}/api/fleet", timeout=30).json()["models"]
+        assert {m["name"] for m in models} == {artefacts.NAME, arrival.NAME}
+        for model in models:
+            assert (model["status"], model["reason"]) == ("ok", ""), (url, model["name"])
+            assert model["predictions"] > A_MINUTE
     assert told(site, "/pages") == told(site, "/embedded") == set()
     assert {name for name, _ in told(site, "/heartbeat")} == {"Watchdog"}
 
@@ -210,4 +215,4 @@ def test_both_evaluators_say_the_same_and_the_page_keeps_its_tickets_quiet(site)
     answer = httpx.get(
         f"{site.prometheus}/api/v1/query", params={"query": "ALERTS{severity='critical'}"}
     ).json()
-    assert {r["metric"]["model"] for r in answer["data"]["result"]} == {artefacts.NAME}
+    assert {r["metric"]["model"] for r in answer["data"]["result"]} == {artefacts.NAME, arrival.NAME}

@@ -43,9 +43,9 @@ def load(directory: Path | None = None) -> pd.DataFrame:
 
     Columns: FEATURES (delays in minutes, distance in miles, temperature in Fahrenheit, wind in mph, precipitation in inches,
     visibility in miles, pressure in millibars; `hour` and `weekday`, Monday 0, are New York's, as scheduled), `departed_at`
-    (UTC), `late` (arrived 15 minutes late or more; NA where the flight never arrived there), `landed_at` (UTC, when that
-    is known: 25 minutes on the ground beside the time in the air), and `id`. What is missing stays
-    missing. Cancelled flights ask for no prediction and are left out.
+    (UTC), `arr_delay` (minutes) and `late` (15 of them or more), NA where the flight never arrived there, `landed_at` (UTC,
+    when that is known: 25 minutes on the ground beside the time in the air), and `id`. What is missing stays missing.
+    Cancelled flights ask for no prediction and are left out.
     """
     directory = data_directory() if directory is None else directory
     flights = pd.read_csv(directory / "flights.csv.zip", usecols=list(_FLIGHT))
@@ -61,7 +61,7 @@ def load(directory: Path | None = None) -> pd.DataFrame:
     rows["id"] = (
         rows["carrier"] + rows["flight"].astype(str) + "-" + rows["origin"] + "-" + day.dt.strftime("%Y%m%d")
     )
-    rows = rows[[*FEATURES, "departed_at", "late", "landed_at", "id"]]
+    rows = rows[[*FEATURES, "departed_at", "arr_delay", "late", "landed_at", "id"]]
     return rows.sort_values(["departed_at", "id"], ignore_index=True)
 
 

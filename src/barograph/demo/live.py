@@ -21,7 +21,6 @@ from barograph.demo.processes import Child, ChildError
 from barograph.demo.replay import Traffic, departures, landings, replay, tell
 from barograph.naming import OK
 
-CALM = 60.0  # seconds of wall time before the incident
 BUSY = 40  # flights in the hour of the incident
 SETTLED = 120  # seconds after its end at which an hour is judged
 POLL = 1.0
@@ -29,13 +28,16 @@ POLL = 1.0
 
 @dataclass(frozen=True)
 class Show:
-    """What is needed to play: `flights` to come and those to land, the fault, and the addresses of the pages and the service."""
+    """What is needed to play: `flights` to come and those to land, the fault, which comes `after` so many seconds, and the
+    addresses of the pages and the service.
+    """
 
     out: Console
     clock: Clock
     flights: pd.DataFrame
     landing: pd.DataFrame
     fault: Incident
+    after: float
     pages: str
     service: str
     children: Sequence[Child]
@@ -88,7 +90,7 @@ def _introduce(show: Show) -> None:
     hour = 3600 / show.clock.speed
     passes = f"{hour:.3g} seconds" if hour < 120 else f"{hour / 60:.3g} minutes"
     nothing = show.fault.name == "none"
-    fault = show.fault.title if nothing else f"in about a minute: {show.fault.title}"
+    fault = show.fault.title if nothing else f"in about {show.after:.0f} s: {show.fault.title}"
     lines = (
         f"\n  Pages     [bold]{show.pages}[/]",
         f"  Service   {show.service}/docs, what it counts: {show.service}/metrics",
@@ -121,7 +123,9 @@ async def _inject(show: Show) -> None:
     if show.fault.name == "none":
         return
     begin = max(show.clock.now(), show.clock.at(show.clock.origin))
-    onset = moment_of_incident(flights.seconds(show.flights["departed_at"]), begin + CALM * show.clock.speed)
+    onset = moment_of_incident(
+        flights.seconds(show.flights["departed_at"]), begin + show.after * show.clock.speed
+    )
     while (left := onset - show.clock.now()) > 0:
         await asyncio.sleep(min(left / show.clock.speed, POLL))
     show.traffic.incident = show.fault

@@ -81,7 +81,7 @@ def freeze(model: Pipeline, rows: pd.DataFrame, training: pd.DataFrame) -> Refer
         threshold=THRESHOLD,
         label="late",
         time="departed_at",
-        training=training[list(flights.FEATURES)],
+        training=training[[*flights.FEATURES, "late"]],
         segments=["origin"],
         importance=importance(model, labelled),
     )
@@ -118,9 +118,7 @@ def load(directory: Path) -> Any:
 
 def require_private(directory: Path) -> None:
     """PermissionError unless the directory, and a model in it, belong to this user and nobody else can write to them."""
-    for place in (directory, directory / MODEL_FILE):
-        if not place.exists():
-            continue
+    for place in (directory, *directory.glob("*.joblib")):
         status = place.stat()
         mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
         if not mine or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from barograph import Clock
 from barograph.clock import parse_time
-from barograph.demo import flights, processes
+from barograph.demo import arrival, flights, processes
 from barograph.demo import model as artefacts
 from barograph.demo.backfill import backfill
 from barograph.demo.incidents import Incident
@@ -27,7 +27,7 @@ HEAD_START = (
 
 
 def prepare(
-    out: Console, place: Path, children: list[Child], speed: float, fault: Incident, port: int
+    out: Console, place: Path, children: list[Child], speed: float, fault: Incident, after: float, port: int
 ) -> Show:
     """Bring everything up in the directory `place`; processes join `children` as they start.
 
@@ -47,7 +47,7 @@ def prepare(
     out.print(f"Ready in {seconds:.0f} s. What it writes lies in {place}", markup=False, soft_wrap=True)
     live = rows[rows["departed_at"] >= pd.Timestamp(artefacts.LIVE)]
     landing = rows[rows["landed_at"] >= pd.Timestamp(artefacts.LIVE)].sort_values("landed_at")
-    return Show(out, clock, live, landing, fault, pages, service, children)
+    return Show(out, clock, live, landing, fault, after, pages, service, children)
 
 
 def _past(out: Console, place: Path) -> pd.DataFrame:
@@ -59,19 +59,19 @@ def _past(out: Console, place: Path) -> pd.DataFrame:
             said.append(f"{len(rows):,} with their weather")
         training = flights.between(rows, *artefacts.TRAINING)
         held_out = flights.between(rows, *artefacts.REFERENCE)
-        with _step(progress, "Train a model") as said:
-            model = artefacts.train(training)
+        with _step(progress, "Train two models") as said:
+            model, second = artefacts.train(training), arrival.train(training)
             artefacts.save(model, place)
+            arrival.save(second, place)
             said.append(f"{len(training):,} flights, AUC {artefacts.auc(model, held_out):.2f} on later weeks")
-        with _step(progress, "Freeze the reference") as said:
+        with _step(progress, "Freeze their references") as said:
             reference = artefacts.freeze(model, held_out, training)
             reference.save(place / artefacts.REFERENCE_FILE)
+            arrival.freeze(second, held_out, training).save(place / arrival.REFERENCE_FILE)
             said.append(f"{reference.baseline.rows:,} labelled flights of five weeks")
         with _step(progress, "Backfill history") as said:
             task = progress.task_ids[-1]
-            for share, count in backfill(
-                rows, model, reference, place, place / STORE, place / PAST_COUNTERS, place / LOG
-            ):
+            for share, count in backfill(rows, place, place / STORE, place / PAST_COUNTERS, place / LOG):
                 progress.update(task, completed=share, description=f"Backfill history: {count:,} predictions")
             said.append(f"{count:,} predictions, {artefacts.HISTORY_DAYS} days")
     return rows

@@ -14,6 +14,8 @@ import httpx
 import pandas as pd
 
 from barograph import Clock
+from barograph.demo import arrival
+from barograph.demo import model as artefacts
 from barograph.demo.flights import FEATURES, seconds
 from barograph.demo.incidents import Incident, find
 from barograph.naming import REQUEST_ID_HEADER
@@ -58,11 +60,12 @@ def departures(rows: pd.DataFrame) -> Iterator[Departure]:
 
 
 def landings(rows: pd.DataFrame) -> Iterator[tuple[float, dict[str, Any]]]:
-    """When each flight landed, and the label that tells whether it was late; rows in the order of `landed_at`."""
+    """When each flight landed, and both models' labels: whether it was late, and by how much; in the order of `landed_at`."""
     known = rows[rows["late"].notna() & rows["landed_at"].notna()]
-    times = seconds(known["landed_at"])
-    for time, id_, late in zip(times.tolist(), known["id"].tolist(), known["late"].tolist(), strict=True):
-        yield time, {"id": id_, "label": bool(late), "time": time}
+    columns = (known[name].tolist() for name in ("id", "late", "arr_delay"))
+    for time, id_, late, delay in zip(seconds(known["landed_at"]).tolist(), *columns, strict=True):
+        yield time, {"model": artefacts.NAME, "id": id_, "label": bool(late), "time": time}
+        yield time, {"model": arrival.NAME, "id": id_, "label": float(delay), "time": time}
 
 
 def _plain(value: Any) -> Any:

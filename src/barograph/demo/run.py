@@ -29,6 +29,7 @@ def run(
     *,
     speed: float = 60.0,
     incident: str = "unit-change",
+    after: float = 60.0,
     port: int = PORT,
     headless: bool = False,
     duration: float | None = None,
@@ -37,14 +38,14 @@ def run(
 ) -> int:
     """Run the demo until Ctrl-C, or for `duration` seconds after its pages are up; the exit status, 0 or 1.
 
-    `speed` is simulated seconds a second, at most 240; `incident` a name of `incidents.INCIDENTS`; the console listens on
-    `port` of 127.0.0.1, the service on the next one. `directory` keeps the model, the reference, the tiles and the logs;
-    without it they go with the demo. `console` takes what it says.
+    `speed` is simulated seconds a second, at most 240; `incident` a name of `incidents.INCIDENTS`, injected `after` so many
+    seconds at the earliest. The console listens on `port` of 127.0.0.1, the service on the next one. `directory` keeps the model,
+    the reference, the tiles and the logs; without it they go with the demo. `console` takes what it says.
 
     Raises:
         DemoError: an argument that cannot be, a port that is taken, data that is not installed.
     """
-    _check(speed, incident, duration)
+    _check(speed, incident, after, duration)
     processes.require_free([port, port + 1])
     # On few and busy cores OpenMP's threads wait for each other in loops: a training of 2 s took 15, an answer of 5 ms took
     # 500. It must be said before scikit-learn is loaded, which is why the imports below are not at the top.
@@ -58,7 +59,7 @@ def run(
     try:
         with _interruptible(), _directory(directory) as place, contextlib.ExitStack() as ending:
             ending.callback(processes.stop, children)
-            show = prepare(out, place, children, speed, find(incident), port)
+            show = prepare(out, place, children, speed, find(incident), after, port)
             if not headless and _has_screen():
                 webbrowser.open(show.pages)
             play(show, duration)
@@ -78,7 +79,7 @@ def _has_screen() -> bool:
     return not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 
-def _check(speed: float, incident: str, duration: float | None) -> None:
+def _check(speed: float, incident: str, after: float, duration: float | None) -> None:
     try:
         find(incident)
     except ValueError as error:
@@ -88,6 +89,8 @@ def _check(speed: float, incident: str, duration: float | None) -> None:
             f"speed: {speed:g} is not above 0 and at most {MOST_SPEED:g}, where the console reads the service four times "
             "a second; a faster clock would blur its minutes"
         )
+    if not after >= 0:
+        raise DemoError(f"after: {after:g} seconds; it must be 0 or more")
     if duration is not None and not duration >= 0:
         raise DemoError(f"duration: {duration:g} seconds; it must be 0 or more")
 
@@ -100,14 +103,14 @@ def _directory(given: str | Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     from barograph.demo.model import require_private
-    from barograph.demo.prepare import COUNTERS, PAST_COUNTERS, STORE
+    from barograph.demo.prepare import COUNTERS, LOG, PAST_COUNTERS, STORE
 
     place = Path(given).resolve()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     require_private(place)
     for old in (STORE, f"{STORE}.wal"):  # each run begins at the same moment: what it counts would add up
         (place / old).unlink(missing_ok=True)
-    for old in (COUNTERS, PAST_COUNTERS):
+    for old in (COUNTERS, PAST_COUNTERS, LOG, f"{STORE}.join"):
         shutil.rmtree(place / old, ignore_errors=True)
     yield place
 

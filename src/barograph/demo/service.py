@@ -1,12 +1,13 @@
-"""The demo's service: a scikit-learn model behind FastAPI, with barograph's three lines in it.
+"""The demo's service: two scikit-learn models behind FastAPI, with barograph's three lines for each.
 
     python -m barograph.demo.service --dir DIR --port 8701 --clock 2013-10-14T13:20:00Z@60
 
-A flight departs; will it arrive 15 minutes late or more? A field that is missing, or holds nonsense of the right type, reaches
-the model and is answered with 200, as in most services: that is what monitoring is for.
+A flight departs; will it arrive 15 minutes late or more, and by how many? A field that is missing, or holds nonsense of the
+right type, reaches the models and is answered with 200, as in most services: that is what monitoring is for.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 
 import barograph
 import barograph.integrations.fastapi
+from barograph.demo import arrival
 from barograph.demo import model as artefacts
 
 
@@ -39,10 +41,11 @@ class Flight(BaseModel):
 
 
 class Answer(BaseModel):
-    """Whether the flight will be late, and how likely that is."""
+    """Whether the flight will be late, how likely that is, and by how many minutes."""
 
     late: bool
     p_late: float
+    minutes: float
 
 
 TYPES = {
@@ -56,27 +59,34 @@ def create_app(
     counters: Path | None = None,
     log: Path | None = None,
 ) -> FastAPI:
-    """The service, with the model and the reference that lie in `directory`; see `Monitor` for the others."""
+    """The service, with the models and the references that lie in `directory`; see `Monitor` for the others."""
     app = FastAPI(title="Flight delay")
-    monitor = barograph.Monitor(
+    made = partial(barograph.Monitor, clock=clock, directory=counters, log=log)
+    monitor = made(
         artefacts.NAME,
         version=artefacts.VERSION,
         reference=directory / artefacts.REFERENCE_FILE,
         artifact=directory / artefacts.MODEL_FILE,
         config=artefacts.CONFIG,
-        clock=clock,
-        directory=counters,
-        log=log,
     )
-    app.state.monitor = monitor
-    barograph.integrations.fastapi.instrument(app, monitor)
+    second = made(
+        arrival.NAME,
+        version=arrival.VERSION,
+        reference=directory / arrival.REFERENCE_FILE,
+        artifact=directory / arrival.MODEL_FILE,
+    )
+    app.state.monitors = (monitor, second)
+    for one in app.state.monitors:
+        barograph.integrations.fastapi.instrument(app, one)
     model: Any = monitor.watch(artefacts.load(directory))
+    regressor: Any = second.watch(arrival.load(directory))
 
     @app.post("/predict")
     def predict(flight: Flight) -> Answer:
         row = pd.DataFrame([flight.model_dump()]).astype(TYPES)
         p_late = float(model.predict_proba(row)[0, 1])
-        return Answer(late=p_late >= artefacts.THRESHOLD, p_late=round(p_late, 4))
+        minutes = float(regressor.predict(row[list(arrival.FEATURES)])[0])
+        return Answer(late=p_late >= artefacts.THRESHOLD, p_late=round(p_late, 4), minutes=round(minutes, 1))
 
     return app
 
