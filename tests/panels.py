@@ -12,6 +12,7 @@ VARIABLES = {
     "$version": ".*",
     "$column": ".*",
     "$instance": ".*",
+    "$metric": ".*",
 }
 MADE = ("Time", "Value")  # fields of a table that are no labels
 

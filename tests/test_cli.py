@@ -35,6 +35,8 @@ def table(tmp_path):
         ["serve"],
         ["status"],
         ["event"],
+        ["heuristics"],
+        ["errors"],
         ["mixin"],
         ["reference"],
         ["reference", "fit"],

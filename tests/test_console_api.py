@@ -348,7 +348,7 @@ def test_the_glossary_is_there_for_pages_and_people(get):
 
 def test_nothing_reported_yet_is_a_state_of_its_own(tmp_path):
     from barograph.console.state import Span, State
-    from barograph.evaluate import References
+    from barograph.known import References
     from barograph.ledger import Ledger
     from barograph.tiles import Tiles
 

@@ -18,7 +18,7 @@ from barograph.labels.state import JoinState
 from barograph.logs import Log
 from barograph.naming import LEARNING, NO_DATA, OK, SCORE
 from barograph.outcomes import OutcomeBins, OutcomeProfile
-from barograph.performance import metrics
+from barograph.performance import METRICS, metrics
 from barograph.sentences import NBSP
 from world import DAY, START, World, draw, reference
 
@@ -193,11 +193,11 @@ def test_the_estimate_is_what_the_days_before_the_span_promise(told):
     score, _ = raw(told, 11 * 24 - width, 11 * 24)
     live = np.bincount(bins.score.index(score), minlength=bins.slots)
     for name in ("roc_auc", "precision", "recall"):
-        confirmed, estimated = panels[name]["series"]
+        confirmed, *_, estimated = panels[name]["series"]
         assert (confirmed["role"], estimated["role"]) == ("live", "estimate")
         wanted = estimate(learnt, live)[name]
         assert estimated["y"][-1] == pytest.approx(wanted.value, abs=1e-6)
-        band = panels[name]["bands"][1]
+        band = panels[name]["bands"][-1]
         assert band["lo"][-1] == pytest.approx(wanted.low, abs=1e-6) and band["role"] == "estimate"
         note = panels[name]["note"]
         assert "if they still mean what the labels of 2013-09-30 to 2013-10-09 say" in note
@@ -205,7 +205,7 @@ def test_the_estimate_is_what_the_days_before_the_span_promise(told):
 
 
 def test_no_estimate_without_labels_before_the_span(told):
-    assert [one["role"] for one in drawn(told.view("30d"))["roc_auc"]["series"]] == ["live"]
+    assert "estimate" not in {one["role"] for one in drawn(told.view("30d"))["roc_auc"]["series"]}
 
 
 def test_the_summary_and_the_fleet_say_the_same(told):
@@ -361,7 +361,7 @@ def test_accuracy_is_told_of_classes(tmp_path):
     world.tell(world.predict(400, prediction=answer.tolist(), score=rng.random(400)), label)
     world.join()
     panels = drawn(world.view())
-    assert list(panels) == ["accuracy", "labels"]
+    assert list(panels) == ["accuracy", "labels", "ages"]
     assert panels["accuracy"]["value"] == pytest.approx(accuracy_score(label, answer), abs=0.005)
     assert panels["accuracy"]["series"][0]["y"][-1] == pytest.approx(accuracy_score(label, answer), abs=1e-6)
     assert outcomes.cell(world.view())["text"] == f"Accuracy {accuracy_score(label, answer):.2f}"
@@ -378,7 +378,7 @@ def test_the_mean_error_is_told_of_numbers(tmp_path):
     world.tell(world.predict(200, prediction=answer), label)
     world.join()
     panels, wanted = drawn(world.view()), mean_absolute_error(label, answer)
-    assert list(panels) == ["mae", "labels"] and panels["mae"]["zero"] is True
+    assert list(panels) == ["mae", "labels", "ages"] and panels["mae"]["zero"] is True
     assert panels["mae"]["series"][0]["y"][-1] == pytest.approx(wanted, rel=1e-5)
     assert outcomes.cell(world.view())["text"].startswith("MAE ")
     assert outcomes.section(world.view())["summary"].startswith(f"Mean absolute error {wanted:.0f}"[:22])
@@ -409,3 +409,121 @@ def test_sums_of_values_in_a_row():
 def test_scores_have_the_same_slots_in_counts_and_in_outcomes():
     ref = reference(2)
     assert OutcomeBins.of(ref).slots == ref.bins.columns[SCORE].size
+
+
+def labelled_usual():
+    """The same, with what became true: as often as the score says."""
+    rng = np.random.default_rng(2)
+    times = START - 14 * DAY + np.linspace(0, 14 * DAY - 1, 30_000)
+    p = rng.beta(2, 4, 30_000)
+    frame = {**draw(30_000, rng)[0], "p": p, "t": times, "late": (rng.random(30_000) < p).astype(float)}
+    return Reference.fit(frame, task="binary", score="p", threshold=0.5, time="t", label="late")
+
+
+def test_labels_of_the_reference_promise_quality_from_the_first_day_on(tmp_path):
+    world = Labelled(tmp_path, labelled_usual())
+    for hour in range(24):
+        ids, _, label = hour_of(world, 3 * ROWS, hour)
+        world.tell(ids, label)
+    world.join()
+    panel = drawn(world.view())["roc_auc"]
+    confirmed, estimated = panel["series"]
+    assert (confirmed["name"], estimated["name"]) == ("confirmed", "estimated")
+    band = panel["bands"][1]
+    known = [
+        (y, low, high)
+        for y, low, high in zip(confirmed["y"], band["lo"], band["hi"], strict=True)
+        if y and low
+    ]
+    assert known and sum(low <= y <= high for y, low, high in known) >= 0.8 * len(known)
+    assert "if they still mean what the labels of 2013-09-16 to 2013-09-29 say" in panel["note"]
+    world.close()
+
+
+@pytest.mark.slow
+def test_labels_that_are_still_arriving_are_weighed_by_how_labels_came_before(tmp_path):
+    world = Labelled(tmp_path, labelled_usual())
+    rng, rows, waiting, groups = np.random.default_rng(6), [], [], 7 * 24
+    for hour in range(groups):
+        start = world.clock.time
+        score = rng.beta(2, 4, ROWS)
+        label = rng.random(ROWS) < score
+        due = start + rng.exponential(np.where(label, HOUR, 8 * HOUR))
+        waiting += zip(due.tolist(), world.predict(ROWS, score=score), label.tolist(), strict=True)
+        rows.append((score, label))
+        come = [(i, y) for at, i, y in waiting if at <= world.clock.time]
+        if hour % 2 and come:
+            world.tell(*zip(*come, strict=True))
+            waiting = [one for one in waiting if one[0] > world.clock.time]
+    world.join()
+    world.tiles.roll_up(world.clock.time)
+    world.rows = rows
+    found = Outcomes(world.view(), OutcomeBins.of(world.reference))
+    panel = drawn(world.view())["precision"]
+    named = {one["name"]: one["y"] for one in panel["series"]}
+    assert set(named) == {"confirmed", "weighted", "estimated"} and "Weighed: labels so far" in panel["note"]
+    naive = [METRICS["binary"]["precision"].of(profile).value for profile in found.steps.profiles]
+    told = [i for i, y in enumerate(named["weighted"]) if y is not None]
+    assert told and all(named["confirmed"][i] is None for i in told)
+    width, inside, off = found.steps.width // HOUR, 0, []
+    for i in told:
+        end = groups - (len(found.steps.ends) - 1 - i)
+        score, label = raw(world, end - width, end)
+        true = precision_score(label, score >= 0.5)
+        inside += panel["bands"][1]["lo"][i] <= true <= panel["bands"][1]["hi"][i]
+        off.append((abs(naive[i] - true), abs(named["weighted"][i] - true)))
+    assert inside >= 0.8 * len(told)
+    early = np.array(off).mean(axis=0)
+    assert early[1] < early[0] / 2  # weighing takes most of the error of early labels away
+    world.close()
+
+
+def test_expected_errors_of_a_regression_promise_how_far_off_it_is(tmp_path):
+    rng = np.random.default_rng(8)
+
+    def drawn_rows(n, harder=0.0):
+        features, _ = draw(n, rng)
+        sd = 1.0 + features["visits"] + harder
+        truth = rng.normal(50, 10, n)
+        return features, sd, truth, truth + rng.normal(0, sd)
+
+    features, sd, truth, answer = drawn_rows(30_000)
+    times = START - 14 * DAY + np.linspace(0, 14 * DAY - 1, 30_000)
+    reference = Reference.fit(
+        {**features, "answer": answer, "truth": truth, "t": times, "far": sd * 0.8},
+        task="regression", prediction="answer", label="truth", time="t", expected_error="far",
+    )  # fmt: skip
+    reference.save(tmp_path / "r.json")
+    assert Reference.load(tmp_path / "r.json").id == reference.id
+    heuristic = {"expected_error": lambda batch: (1.0 + batch["visits"]) * 0.8}
+    world = Labelled(tmp_path, Reference.load(tmp_path / "r.json"))
+    world.monitor.close()
+    world.monitor = Monitor(
+        "risk", version="1", reference=reference, directory=tmp_path / "counters", clock=world.clock,
+        flush_interval=3600, strict=True, log=tmp_path / "log", heuristics=heuristic,
+    )  # fmt: skip
+    world.before = world.monitor.snapshot()
+    for hour in range(24):
+        features, _, truth, answer = drawn_rows(ROWS)
+        features["visits"] = np.minimum(features["visits"] + 2 * (hour >= 12), 8)  # harder ones come
+        answer = truth + rng.normal(0, 1.0 + features["visits"])
+        ids = [f"h{hour}-{i}" for i in range(ROWS)]
+        world.monitor.record(features, prediction=answer, id=ids)
+        world.monitor.flush()
+        world.tick(HOUR)
+        if hour < 18:
+            world.tell(ids, truth)
+    world.join()
+    panel = drawn(world.view())["mae"]
+    named = {one["name"]: one["y"] for one in panel["series"]}
+    estimated = [y for y in named["estimated"] if y is not None]
+    assert np.mean(estimated[-6:]) > 1.2 * np.mean(estimated[:6])  # before any label says so
+    band = panel["bands"][-1]
+    known = [
+        low <= y <= high
+        for y, low, high in zip(named["confirmed"], band["lo"], band["hi"], strict=True)
+        if y is not None and low is not None
+    ]
+    assert len(known) >= 5 and np.mean(known) >= 0.8
+    assert "Estimated from expected errors, if they still mean what the labels of 2013-09-16" in panel["note"]
+    world.close()

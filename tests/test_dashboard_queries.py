@@ -29,9 +29,11 @@ from barograph.mixin.text import to_yaml
 from barograph.naming import PREDICTION, SCORE
 from barograph.serve import MEMORY, Server
 from barograph.shares import reference_gauges
+from barograph.tiles import Increment
+from outcome_world import outcomes
 from panels import columns_of, every_annotation, every_choice, every_query, filled, labels_of, panels
 from test_prometheus import free_port, program, running, wait_for
-from world import World, draw, reference
+from world import DAY, START, World, draw, reference
 
 pytestmark = pytest.mark.workers
 
@@ -101,6 +103,9 @@ def judged(folder: Path) -> bytes:
         after = other.snapshot()
         world.tiles.add(increments(before, after))
         before = after
+    for model in MODELS:
+        world.tiles.add(labelled(world, model))
+    world.tiles.roll_up(world.clock.time)
     world.evaluate()
     server = Server(Config(store=MEMORY, port=free_port()))
     server.clock = world.clock
@@ -113,6 +118,19 @@ def judged(folder: Path) -> bytes:
     other.close()
     world.close()
     return text
+
+
+def labelled(world: World, model: tuple[str, str]) -> Iterator[Increment]:
+    """What labels said of a fortnight before, and of a day whose labels are still arriving."""
+    rng, bins = np.random.default_rng(3), world.reference.outcomes
+    for day in range(-14, 1):
+        score = rng.beta(2, 8, 800)
+        label = (rng.random(800) < score).astype(float)
+        lag = rng.exponential(20_000, 800)
+        come = lag < 6 * 3600 if day >= -1 else lag < 1e9
+        for segment in ("", "origin=JFK"):
+            start = START + day * DAY
+            yield from outcomes(model, bins, start, label[come], score[come], lag[come], 800, segment)
 
 
 class Evaluator(http.server.BaseHTTPRequestHandler):

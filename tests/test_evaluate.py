@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from barograph import Monitor, Reference, alert, checks, evaluate, naming
+from barograph import Monitor, Reference, alert, checks, evaluate, known, naming, outcome_checks
 from barograph.config import Config, ModelConfig
 from barograph.console import pages
 from barograph.counters import Series
-from barograph.evaluate import References, deployed
+from barograph.known import References
 from barograph.ledger import CHANGE, DEPLOYMENT, Counted, Event, Ledger
 from barograph.mixin import alerts as mixin_alerts
 from barograph.mixin.options import Options
 from barograph.profile import Profile
 from barograph.sources import Status
+from barograph.versions import deployed
 from world import DAY, START, World, draw
 
 
@@ -268,6 +269,7 @@ def second_version(world, tmp_path, reference=None):
     )
 
 
+@pytest.mark.slow
 def test_a_deployment_is_no_silence(world, tmp_path):
     for _ in range(7 * 24 + 2):
         send(world, world.monitor, 60)
@@ -423,8 +425,8 @@ def test_each_reference_is_read_and_calibrated_once_however_many_there_are(world
     monkeypatch.setattr(evaluate, "ROOM", 1)
     world.references.room = 1
     calibrated = []
-    inner = evaluate.calibrate
-    monkeypatch.setattr(evaluate, "calibrate", lambda *a, **k: calibrated.append(a) or inner(*a, **k))
+    inner = known.calibrate
+    monkeypatch.setattr(known, "calibrate", lambda *a, **k: calibrated.append(a) or inner(*a, **k))
     other = swapped(world.reference)
     world.files[other.id] = other.to_json()
     with second_version(world, tmp_path, other) as second:
@@ -471,7 +473,11 @@ def two_versions(world, tmp_path, hours, faults):
 
 
 @pytest.mark.parametrize(
-    "faults", [{"1": {30, 31, 32}, "2": {4, 5, 6}}, {"1": {4, 5, 6, 7}, "2": {6, 7, 8, 9}}]
+    "faults",
+    [
+        pytest.param({"1": {30, 31, 32}, "2": {4, 5, 6}}, marks=pytest.mark.slow),
+        {"1": {4, 5, 6, 7}, "2": {6, 7, 8, 9}},
+    ],
 )
 def test_versions_that_catch_up_together_have_the_incidents_that_they_had_one_by_one(tmp_path, faults):
     worlds = {name: World(tmp_path / name) for name in ("present", "away")}
@@ -620,13 +626,18 @@ MINUTES = {
     checks.dropped: {naming.ROWS_DROPPED},
     checks.references: {naming.REFERENCE_CHANGED},
     checks.artifacts: {naming.ARTIFACT_DIFFERS},
-    checks.quality: {naming.QUALITY_LOW},
+    outcome_checks.quality: {naming.QUALITY_LOW},
+    outcome_checks.fears: {naming.FEAR_CAME_TRUE},
+    outcome_checks.fall: {naming.QUALITY_LOW, naming.SLOW_LEAK},
+    outcome_checks.concept: {naming.CONCEPT_DRIFT},
+    outcome_checks.late: {naming.LABELS_LATE},
+    outcome_checks.skew: {naming.TRAIN_SERVE_SKEW},
     checks.targets: {naming.TARGET_DOWN, naming.WORKERS_APART},
 }
 
 
 def test_every_rule_is_looked_at_here_and_by_prometheus():
-    assert {*checks.CHECKS, *checks.OF_MODEL, checks.targets} == set(MINUTES)
+    assert {*checks.CHECKS, *outcome_checks.CHECKS, *checks.OF_MODEL, checks.targets} == set(MINUTES)
     here = OF_COLUMNS.union(*MINUTES.values())
     assert here.isdisjoint(ELSEWHERE) and here | set(ELSEWHERE) == set(naming.RULES.values())
     options = Options()
@@ -645,13 +656,12 @@ def test_each_check_speaks_of_its_own_rules(world):
     world.tick(60)
     (version,) = deployed(world.tiles)
     look = checks.Look(
-        world.tiles, checks.Counters(world.tiles, world.clock.time), version, version.first, {}
+        world.tiles, checks.Counters(world.tiles, world.clock.time), version, version.first, ModelConfig()
     )
     for check, rules in MINUTES.items():
-        if check not in (
-            checks.targets,
-            checks.quality,
-        ):  # which say nothing without targets, and without limits
+        if (
+            check is not checks.targets and check not in outcome_checks.CHECKS
+        ):  # which need targets, and labels
             assert {c.rule for c in check(look)} == {rule.name for rule in rules}, check.__name__
     found = checks.targets("risk", [Status("http://a", True, models=("risk",))], {}, look.end)
     assert {c.rule for c in found} == {rule.name for rule in MINUTES[checks.targets]}

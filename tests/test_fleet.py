@@ -19,8 +19,9 @@ from barograph.cells import CellMap
 from barograph.config import Config, ConfigError, load_text
 from barograph.counters import Series, Snapshot, Vector
 from barograph.drift import MEASURES, ColumnReference
-from barograph.evaluate import References, evaluate
+from barograph.evaluate import evaluate
 from barograph.exposition import render
+from barograph.known import References
 from barograph.ledger import Counted, Ledger
 from barograph.prometheus import CoarseReference, Endpoint, PrometheusPoller
 from barograph.serve import ServeError, Server

@@ -252,6 +252,16 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
     ),
     naming.OUTPUT_SHIFTED: OUTPUT,
     naming.QUALITY_LOW: judged(naming.QUALITY_LOW),
+    **{
+        rule: judged(rule)
+        for rule in (
+            naming.FEAR_CAME_TRUE,
+            naming.SLOW_LEAK,
+            naming.CONCEPT_DRIFT,
+            naming.LABELS_LATE,
+            naming.TRAIN_SERVE_SKEW,
+        )
+    },
     naming.INPUT_BROKEN: INPUT,
     naming.FEATURE_SHIFTED: FEATURE,
     naming.DEPENDENCY_DIFFERS: (
@@ -354,11 +364,20 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
         },
     ),
 }
+# Both are of one expression, over other events: of the second one story is enough where time is short.
+SAME = [
+    name
+    for name in (*STORIES[naming.BUSINESS_STOPPED][0], *STORIES[naming.BUSINESS_STOPPED][1])
+    if name != "it stops"
+]
 CASES = [
-    pytest.param(rule.name, story, id=f"{rule.name}: {name}")
+    pytest.param(
+        rule.name, story, id=f"{rule.name}: {name}",
+        marks=pytest.mark.slow if rule is naming.BUSINESS_STOPPED and name in SAME else (),
+    )
     for rule, (fires, calm) in STORIES.items()
     for name, story in (fires | calm).items()
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "story"), CASES)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit
@@ -17,6 +17,7 @@ from barograph.outcomes import OutcomeBins, OutcomeProfile, count
 from barograph.performance import (
     METRICS,
     Estimate,
+    Formula,
     by_class,
     by_threshold,
     calibration,
@@ -25,6 +26,7 @@ from barograph.performance import (
     metrics,
     residual_quantiles,
     wilson,
+    with_formulas,
 )
 from barograph.reference import Reference
 
@@ -578,3 +580,30 @@ def test_sure_things_keep_an_interval():
     for answer, value in ((y, 1.0), (~y, -1.0)):
         found = metrics(OutcomeProfile.of(OutcomeBins.default("binary"), y, None, answer))["matthews"]
         assert found.value == value and 0 < found.high - found.low < 0.2
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=30, max_size=200), st.integers(1, 9))
+def test_a_formula_of_the_owner_is_that_of_the_rows(rows, weight):
+    label, answer = (np.array(column) for column in zip(*rows, strict=True))
+    bins = OutcomeBins.default("binary", threshold=0.5)
+    profile = OutcomeProfile.of(bins, label * 1.0, prediction=answer * 1.0)
+    told = Formula(f"({weight} * fn + fp) / n").of(profile)
+    cost = weight * (label & ~answer) + 1.0 * (~label & answer)
+    assert told.value == pytest.approx(cost.mean())
+    half = 1.959964 * np.sqrt(
+        np.mean((cost - cost.mean()) ** 2) / len(cost)
+    )  # it is a mean: so is its interval
+    assert told.high - told.value == pytest.approx(half, rel=1e-6, abs=1e-12)
+    assert Formula("tp / (tp + fp)").of(profile).value == pytest.approx(
+        sk.precision_score(label, answer, zero_division=np.nan), nan_ok=True
+    )
+
+
+def test_a_formula_of_few_labels_or_of_another_task_says_nothing():
+    bins = OutcomeBins.default("binary", threshold=0.5)
+    few = Formula("fp / n").of(OutcomeProfile.of(bins, [0.0] * 29, prediction=[1.0] * 29))
+    assert not few.enough and few.why == "too few labels: 29 of 30"
+    assert "cost" in with_formulas("binary", {"cost": "fp / n"})
+    assert "cost" not in with_formulas("multiclass", {"cost": "fp / n"})
+    assert with_formulas("multiclass", {"cost": "wrong / n"})["cost"].higher_is_better is False

@@ -183,3 +183,37 @@ def test_a_column_whose_name_is_no_text_is_read_all_the_same():
         "integer",
         "numeric",
     ]
+
+
+def test_labels_of_the_reference_are_kept_by_day_and_of_training_in_all(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(0, 3 * 86_400, 900))
+    p = rng.random(900)
+    frame = {"x": p * 2, "p": p, "late": (rng.random(900) < p).astype(float), "t": times}
+    training = {"x": p, "late": (rng.random(900) < 0.25).astype(float)}
+    reference = Reference.fit(
+        frame, task="binary", score="p", threshold=0.5, label="late", time="t", training=training
+    )
+    reference.save(tmp_path / "r.json")
+    read = Reference.load(tmp_path / "r.json")
+    assert read.id == reference.id
+    for one in (reference, read):
+        assert one.labelled.starts.tolist() == [0, 86_400, 172_800]
+        total = one.labelled.total(one.outcomes)
+        assert total.answers[:, :2].tolist() == sk_confusion(frame["late"], p >= 0.5)
+        day = (times >= 86_400) & (times < 172_800)
+        assert one.labelled.profiles(one.outcomes)[1].rows == day.sum()
+        assert one.training_labels.tolist() == np.bincount(training["late"].astype(int)).tolist()
+
+
+def sk_confusion(label, answer):
+    return [[int(((label == y) & (answer == a)).sum()) for a in (0, 1)] for y in (0, 1)]
+
+
+def test_a_reference_without_labels_holds_none_and_one_of_a_regression_holds_errors():
+    frame = {"x": [1.0, 2.0, 3.0] * 20, "minutes": [1.0, 2.0, 4.0] * 20, "found": [1.5, 2.0, 3.0] * 20}
+    assert Reference.fit(frame, task="regression", prediction="minutes").labelled is None
+    reference = Reference.fit(frame, task="regression", prediction="minutes", label="found")
+    total = reference.labelled.total(reference.outcomes)
+    assert total.rows == 60 and total.total("abs_e")[0] == pytest.approx(30.0)
+    assert reference.training_labels is None

@@ -7,8 +7,9 @@ import numpy as np
 from barograph import Monitor, Reference
 from barograph.config import Config
 from barograph.console.state import Span, State
-from barograph.evaluate import References, evaluate
+from barograph.evaluate import evaluate
 from barograph.increments import increments
+from barograph.known import References
 from barograph.ledger import Ledger
 from barograph.sources import StoredReferences
 from barograph.tiles import Tiles

@@ -20,14 +20,15 @@ from barograph.alert import (
     LATENCY_SECONDS,
     Condition,
 )
-from barograph.config import QUALITY
+from barograph.config import ModelConfig
 from barograph.counters import Series
-from barograph.labels.quality import settled
+from barograph.known import Known
+from barograph.labels.days import DayBook, Days
 from barograph.naming import Metric, Rule
 from barograph.outcomes import OutcomeBins
-from barograph.performance import METRICS
 from barograph.sources import Status
 from barograph.tiles import Tiles
+from barograph.versions import Deployed, imported
 
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86_400, traffic.WEEK
 ENOUGH_ROWS = 30
@@ -44,26 +45,6 @@ LONGEST = max(burn.long for burn in BURNS)
 _CALLS = (naming.PREDICTIONS, naming.ERRORS, naming.DURATION)
 _BY_MINUTE = (*_CALLS, naming.EMPTY, naming.DROPPED_ROWS, naming.BUSINESS)
 _BY_HOUR = (naming.PREDICTIONS, naming.EMPTY, naming.BUSINESS)
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """A version of a model that has been seen: `first` and `last` are its minutes, `series` its counted columns by bins id.
-
-    `references` are the content ids of its references, by bins id: of two with the same bins, the one seen last.
-    """
-
-    model: str
-    version: str
-    series: Mapping[str, Series]
-    first: int
-    last: int
-    references: Mapping[str, str]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Its labels."""
-        return {"model": self.model, "version": self.version}
 
 
 class Counters:
@@ -110,6 +91,11 @@ class Counters:
         found = (hour.find(metric, model, labels) for hour in self._before)
         hours = (sum((counts[:, 0] for counts in each), np.zeros(1, dtype=np.int64)) for each in found)
         return any(traffic.steady(np.asarray(hour), minutes) for hour in hours)
+
+    @cached_property
+    def imported(self) -> Mapping[str, float]:
+        """Until when rows of models were imported."""
+        return imported(self._tiles)
 
     @cached_property
     def _two_hours(self) -> "_Windows":
@@ -172,14 +158,30 @@ class Look:
     counters: Counters
     version: Deployed
     first: int
-    limits: Mapping[str, float]
-    outcomes: Callable[[Deployed], Iterable[OutcomeBins]] = (
-        lambda _: ()
-    )  # how a version's outcomes are counted
+    config: ModelConfig
+    known_of: Callable[[Deployed, str], Known | None] = lambda *_: None
+    book: DayBook | None = None
 
     @property
     def end(self) -> int:
         return self.counters.end
+
+    def known(self) -> Iterator[tuple[str, Known]]:
+        """The references that the version is judged by, each with the id of its bins."""
+        for bins in self.version.series:
+            known = self.known_of(self.version, bins)
+            if known is not None:
+                yield bins, known
+
+    def days(self, bins: OutcomeBins) -> Days:
+        """What labels say of the version's last 90 days."""
+        book = self.book or DayBook(self.tiles)
+        return book.of(self.version.model, self.version.version, bins, self.end)
+
+    def early(self, bins: str) -> np.ndarray:
+        """Counts of the columns in the version's first day, int64[slots]."""
+        first = self.version.first // HOUR * HOUR
+        return self.tiles.window(self.version.series[bins], first, min(first + DAY, self.end)).counts
 
     def total(self, metric: Metric, start: float, end: float, **labels: str) -> int:
         """What a counter grew by."""
@@ -223,7 +225,9 @@ class Look:
 
 
 def silence(look: Look) -> list[Condition]:
-    """No predictions came where some were expected."""
+    """No predictions came where some were expected. What ends with an import was never going to go on."""
+    if look.counters.imported.get(look.version.model, -math.inf) >= look.version.last:
+        return []
     return [_silence(look, naming.NO_TRAFFIC, naming.PREDICTIONS, look.first, sentences.no_traffic)]
 
 
@@ -267,7 +271,7 @@ def _silence(
 
 def errors(look: Look) -> list[Condition]:
     """Failing predictions use up the error budget too fast, or are a larger share than the owner allows."""
-    limit = look.limits.get("errors")
+    limit = look.config.limits.get("errors")
     if limit is None:
 
         def failed(start: int) -> tuple[int, int]:
@@ -288,7 +292,7 @@ def errors(look: Look) -> list[Condition]:
 
 def latency(look: Look) -> list[Condition]:
     """Predictions slower than the objective use up their budget too fast, or take longer than the owner allows."""
-    limit = look.limits.get("latency_p95")
+    limit = look.config.limits.get("latency_p95")
     if limit is None:
 
         def slow(start: int) -> tuple[int, int]:
@@ -351,7 +355,7 @@ def empty(look: Look) -> list[Condition]:
         if all_before >= least:
             usual, known = before / all_before, True
             break
-    limit = look.limits.get("empty", empty_limit(usual, rows))
+    limit = look.config.limits.get("empty", empty_limit(usual, rows))
     value = found / rows
     text = sentences.empty(value, usual) if known else f"{sentences.share(value)} of answers are empty"
     return [
@@ -367,27 +371,6 @@ def empty_limit(usual: float, rows: float) -> float:
     """
     share = usual + EMPTY_POINTS
     return share + EMPTY_DEVIATIONS * math.sqrt(max(share * (1 - share), 0.0) / rows)
-
-
-def quality(look: Look) -> list[Condition]:
-    """Metrics of confirmed outcomes that the owner limits: past the limit for sure, by the whole of the interval."""
-    limits = {k.removeprefix(QUALITY): v for k, v in look.limits.items() if k.startswith(QUALITY)}
-    found = []
-    for bins in look.outcomes(look.version) if limits else ():
-        version = look.version
-        last = settled(look.tiles, version.model, version.version, "", bins, look.end)
-        for name in limits.keys() & METRICS[bins.task].keys() if last is not None else ():
-            assert last is not None
-            metric, limit = METRICS[bins.task][name], limits[name]
-            told, more = metric.of(last.profile), bool(metric.higher_is_better)
-            past = (told.high < limit if more else told.low > limit) if told.enough else None
-            figures = sentences.quality(told.value, told.low, told.high)
-            text = sentences.quality_low(metric.title, figures, limit, more)
-            one = look.condition(
-                naming.QUALITY_LOW, past, last.start, value=told.value, threshold=limit, text=text
-            )
-            found.append(replace(one, signal=name))
-    return found
 
 
 def dependencies(look: Look) -> list[Condition]:
@@ -470,7 +453,6 @@ CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (
     dropped,
     references,
     artifacts,
-    quality,
 )
 
 

@@ -1,30 +1,29 @@
 """The command line: the same verbs as the library. Exit codes: 0 fine, 1 a finding, 2 wrong use."""
 
-import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 try:
     import typer
-    from rich.console import Console
     from rich.markup import escape
-    from rich.progress import Progress, SpinnerColumn, TextColumn
     from rich.table import Table
 except ModuleNotFoundError:
     sys.exit('The command line needs more than the library: pip install "barograph[serve]"')
 
-from barograph import __version__
+from barograph import __version__, importing
 from barograph.clock import Clock
+from barograph.errors.verb import errors
+from barograph.heuristics_job.verb import heuristics
 from barograph.mixin.verb import mixin
 from barograph.reference import Reference, ReferenceFileError
+from barograph.terminal import FINDING, configured, counting, err, out, wrong
 
 if TYPE_CHECKING:
-    from barograph.config import Config
+    pass
 
 app = typer.Typer(
     name="barograph",
@@ -40,9 +39,7 @@ reference_app = typer.Typer(
 app.add_typer(reference_app, name="reference")
 labels_app = typer.Typer(help="Bring in what became true of predictions.", no_args_is_help=True)
 app.add_typer(labels_app, name="labels")
-out, err = Console(), Console(stderr=True)
 
-FINDING, WRONG_USE = 1, 2
 STORE = ".barograph/tiles.duckdb"
 StoreOption = Annotated[
     str | None, typer.Option(help=f"The evaluator's file of tiles (that of barograph.toml, else {STORE}).")
@@ -65,9 +62,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def demo(
     name: Annotated[str, typer.Argument(help="Which demo: flights.")] = "flights",
     speed: Annotated[float, typer.Option(help="How many times as fast as real time (at most 240).")] = 60.0,
-    incident: Annotated[
-        str, typer.Option(help="The fault to inject after about a minute, or none.")
-    ] = "unit-change",
+    incident: Annotated[str, typer.Option(help="The fault to inject, or none.")] = "unit-change",
+    after: Annotated[float, typer.Option(help="Seconds before it is injected, at least.")] = 60.0,
     port: Annotated[int, typer.Option(help="The console's port; the service takes the next one.")] = 8700,
     headless: Annotated[bool, typer.Option("--headless", help="Open no browser.")] = False,
     duration: Annotated[
@@ -87,20 +83,21 @@ def demo(
         from barograph.demo.processes import DemoError
         from barograph.demo.run import run
     except ModuleNotFoundError as error:
-        _wrong(f'the demo needs {error.name}: pip install "barograph[demo]"')
+        wrong(f'the demo needs {error.name}: pip install "barograph[demo]"')
     if name != "flights":
-        _wrong(f"demo {name!r} is not known; flights is")
+        wrong(f"demo {name!r} is not known; flights is")
     try:
         code = run(
             speed=speed,
             incident=incident,
+            after=after,
             port=port,
             headless=headless,
             duration=duration,
             directory=directory,
         )
     except DemoError as error:
-        _wrong(str(error))
+        wrong(str(error))
     raise typer.Exit(code)
 
 
@@ -157,7 +154,7 @@ def serve(
         if source is not None:
             kind, _, url = source.partition("=")
             if kind != "prometheus" or not url:
-                _wrong(f"--source: {source!r} is not known; write prometheus=http://127.0.0.1:9090")
+                wrong(f"--source: {source!r} is not known; write prometheus=http://127.0.0.1:9090")
             given_there = settings.prometheus or PrometheusConfig(url)
             settings = replace(settings, prometheus=replace(given_there, url=url))
         settings = replace(settings, references=(*settings.references, *(references or ())))
@@ -165,7 +162,7 @@ def serve(
             err.print("No service to read yet: give --target, or targets in barograph.toml.")
         server = Server(settings, clock=Clock.parse(clock))
     except (ConfigError, ServeError, TilesFileError, ValueError) as error:
-        _wrong(str(error))
+        wrong(str(error))
     err.print(f"barograph {__version__} on {server.url}, tiles in {settings.store}; Ctrl-C ends it")
     server.run()
 
@@ -213,7 +210,7 @@ def event(
     else:
         answer = address.post("/api/events", {"label": label, "model": model})
         if answer.status_code != httpx.codes.ACCEPTED:
-            _wrong(answer.json()["error"]["what"])
+            wrong(answer.json()["error"]["what"])
     out.print(f"Noted: {label}", highlight=False, markup=False)
 
 
@@ -232,11 +229,11 @@ def join(
     path = _store(store)
     address = Address.of(path)
     if address is None:
-        found = _join_here(path, log or _configured().log)
+        found = _join_here(path, log or configured().log)
     else:
         answer = address.post("/api/join", timeout=600)
         if answer.is_error:
-            _wrong(answer.json()["error"]["what"])
+            wrong(answer.json()["error"]["what"])
         found = answer.json()["models"]
     if as_json:
         out.print_json(json.dumps(found))
@@ -248,81 +245,25 @@ def join(
     out.print(table)
 
 
-@labels_app.command("import")
-def labels_import(
-    source: Annotated[
-        str, typer.Argument(help="A file or URL (CSV, Parquet, NDJSON; * for many), or with --sql a query.")
-    ],
-    model: Annotated[str, typer.Option(help="The model that predicted these.")],
-    id: Annotated[str, typer.Option(help="Column of the prediction's id.")] = "id",
-    label: Annotated[
-        str, typer.Option(help="Column of what became true: a number, a truth value or a class.")
-    ] = "label",
-    time: Annotated[
-        str | None, typer.Option(help="Column of when it became true; UTC where it has no zone.")
-    ] = None,
-    kind: Annotated[str | None, typer.Option(help="Column of the kind of feedback.")] = None,
-    sql: Annotated[bool, typer.Option("--sql", help="SOURCE is a query in SQL.")] = False,
-    attach: Annotated[
-        str | None,
-        typer.Option(help="The database that it asks: a file of DuckDB or SQLite, postgres:..., mysql:..."),
-    ] = None,
-    log: Annotated[str | None, typer.Option(help="Where services log (that of barograph.toml).")] = None,
-) -> None:
-    """Write labels from a file or a database into the feedback log. The join takes them from there.
-
-    [bold]barograph labels import chargebacks.csv --model fraud --id payment --label fraud --time reported_at[/bold]
-    Importing the same labels again changes nothing.
-    """
-    from barograph.labels.importing import Imported, ImportFailed, read, store
-    from barograph.logs import FeedbackLog, Log
-
-    place = log or _configured().log
-    if place is None:
-        _wrong("--log: is not given, and barograph.toml names none; give where services log")
-    columns = {"id": id, "label": label, "time": time, "kind": kind}
-    done = Imported()
-    try:
-        with FeedbackLog(Log(place)) as feedback, _counting("labels stored") as step:
-            for table in read(source, attach=attach, sql=sql):
-                found = store(feedback, model, table, columns)
-                done = Imported(done.stored + found.stored, done.lacking + found.lacking)
-                step(found.stored)
-    except (ImportFailed, OSError) as error:
-        stored = (
-            f" {done.stored:,} labels are stored; importing all of them again does no harm."
-            if done.stored
-            else ""
-        )
-        _wrong(f"{error}{stored}")
-    lacking = f"; {done.lacking:,} rows have no id or no label" if done.lacking else ""
-    out.print(f"{done.stored:,} labels of {model} stored{lacking}", highlight=False, markup=False)
-
-
-@contextlib.contextmanager
-def _counting(what: str) -> Iterator[Callable[[int], None]]:
-    """A line that counts up."""
-    columns = (SpinnerColumn(), TextColumn(f"{{task.completed:,.0f}} {what}"))
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda n: bar.advance(task, n)
+app.command("import")(importing.predictions)
+labels_app.command("import")(importing.labels)
 
 
 def _join_here(store: str, log: str | None) -> dict[str, dict[str, int]]:
     from barograph.config import Config
-    from barograph.evaluate import References
+    from barograph.known import References
     from barograph.labels.joiner import Joiner
     from barograph.logs import Log
     from barograph.serve import join_folder, outcome_bins
     from barograph.sources import StoredReferences
 
     if log is None:
-        _wrong("--log: is not given, and barograph.toml names none; give where services log")
+        wrong("--log: is not given, and barograph.toml names none; give where services log")
     with _tiles(store) as tiles:
         references = References(StoredReferences(tiles), Config())
         bins_of = partial(outcome_bins, tiles, references)
         joiner = Joiner(tiles, Log(log), join_folder(store), bins_of, now=Clock().now)
-        with _counting("rows joined") as step:
+        with counting("rows joined") as step:
             found = joiner.join(step)
         joiner.keep()
         joiner.stop()
@@ -333,6 +274,8 @@ def _join_here(store: str, log: str | None) -> dict[str, dict[str, int]]:
 
 
 app.command()(mixin)
+app.command()(heuristics)
+app.command()(errors)
 
 
 @reference_app.command("fit")
@@ -367,11 +310,11 @@ def reference_fit(
             time=time,
         )
     except ValueError as error:
-        _wrong(str(error))
+        wrong(str(error))
     try:
         reference.save(output)
     except OSError as error:
-        _wrong(f"--output: cannot write {str(output)!r} ({error.strerror})")
+        wrong(f"--output: cannot write {str(output)!r} ({error.strerror})")
     out.print(f"{output}: {reference.describe()}, id {reference.id}", highlight=False)
 
 
@@ -416,21 +359,9 @@ def reference_check(
     raise typer.Exit(FINDING if found else 0)
 
 
-def _configured() -> "Config":
-    """What barograph.toml says, or the defaults."""
-    from barograph.config import Config, ConfigError, load
-
-    if not Path("barograph.toml").is_file():
-        return Config()
-    try:
-        return load("barograph.toml")
-    except ConfigError as error:
-        _wrong(str(error))
-
-
 def _store(given: str | None) -> str:
     """The store that is meant: as given, else as barograph.toml says."""
-    return given or _configured().store
+    return given or configured().store
 
 
 def _fleet(store: str) -> dict[str, Any]:
@@ -439,7 +370,7 @@ def _fleet(store: str) -> dict[str, Any]:
     from barograph.config import Config
     from barograph.console.pages import fleet
     from barograph.console.state import Span, State
-    from barograph.evaluate import References
+    from barograph.known import References
     from barograph.ledger import Ledger
     from barograph.serve import Address
     from barograph.sources import StoredReferences
@@ -457,35 +388,30 @@ def _tiles(store: str) -> Any:
     from barograph.tiles import Tiles, TilesFileError
 
     if not Path(store).is_file():
-        _wrong(f"--store: there is no {store!r}; barograph serve makes it")
+        wrong(f"--store: there is no {store!r}; barograph serve makes it")
     try:
         return Tiles(store)
     except TilesFileError as error:
-        _wrong(str(error))
+        wrong(str(error))
 
 
 def _read(path: Path) -> Any:
     import duckdb
 
     if not path.is_file():
-        _wrong(f"{str(path)!r} is no file; give a Parquet or CSV file")
+        wrong(f"{str(path)!r} is no file; give a Parquet or CSV file")
     try:
         relation = duckdb.sql(f"SELECT * FROM '{str(path).replace(chr(39), chr(39) * 2)}'")
         return None if relation is None else relation.to_arrow_table()
     except duckdb.Error as error:
-        _wrong(f"{path}: {error}")
+        wrong(f"{path}: {error}")
 
 
 def _load(path: Path) -> Reference:
     try:
         return Reference.load(path)
     except ReferenceFileError as error:
-        _wrong(str(error))
-
-
-def _wrong(text: str) -> NoReturn:
-    err.print(f"[bold red]barograph:[/bold red] {escape(text)}", highlight=False)
-    raise typer.Exit(WRONG_USE)
+        wrong(str(error))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,27 @@ class TargetConfig:
 
 
 @dataclass(frozen=True)
+class FearConfig:
+    """What a stakeholder fears of a model, as a number: a `metric` of confirmed outcomes beyond its `limit`.
+
+    `feared` says it in words, `owner` whose fear it is. `worse` is "below" or "above" the limit; by default what is worse of the
+    metric. `segment` (key=value) narrows it to some rows.
+    """
+
+    name: str
+    metric: str
+    limit: float
+    feared: str | None = None
+    owner: str | None = None
+    worse: str | None = None
+    segment: str = ""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """What an owner says of a model.
 
+    `heuristics` are functions (MODULE:FUNCTION) over logged rows, by the name of the column that each makes.
     `limits` (errors, latency_p95 in seconds, empty, quality.METRIC of confirmed outcomes, or COLUMN.SIGNAL) win over calibration.
     """
 
@@ -45,6 +63,9 @@ class ModelConfig:
     version: str | None = None
     budget: float = 1.0
     limits: Mapping[str, float] = field(default_factory=dict)
+    heuristics: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    fears: tuple[FearConfig, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,10 +151,44 @@ def load_text(text: str, origin: str = "the configuration") -> Config:
     models = content.pop("models", {})
     if not isinstance(models, dict):
         raise ConfigError(f"{origin}: models is {models!r}; write [models.NAME] sections")
-    content["models"] = {
-        name: _read(ModelConfig, m, f"{origin}: models.{name}") for name, m in models.items()
-    }
+    content["models"] = {name: _model(m, f"{origin}: models.{name}") for name, m in models.items()}
     return _read(Config, content, origin)
+
+
+def _model(value: Any, origin: str) -> ModelConfig:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{origin}: {value!r} is no table")
+    fears = tuple(_read(FearConfig, f, f"{origin}: fears") for f in _list(dict(value), "fears", origin))
+    found = _read(ModelConfig, {**value, "fears": fears}, origin)
+    _check_formulas(found.metrics, origin)
+    for key in found.limits:
+        if key.startswith(QUALITY):
+            _check_metric(key.removeprefix(QUALITY), found.metrics, f"{origin}: limits")
+    for fear in fears:
+        _check_fear(fear, found.metrics, f"{origin}: fears")
+    return found
+
+
+def _check_formulas(formulas: Any, origin: str) -> None:
+    if not isinstance(formulas, Mapping) or not all(isinstance(text, str) for text in formulas.values()):
+        raise ConfigError(f'{origin}: metrics are {formulas!r}; write NAME = "(5 * fn + fp) / n"')
+    for name, text in formulas.items():
+        from barograph.performance import METRICS, Formula, FormulaError  # needs SciPy
+
+        if any(name in metrics for metrics in METRICS.values()):
+            raise ConfigError(f"{origin}: metrics: {name!r} is a metric already; choose another name")
+        try:
+            Formula(text)
+        except FormulaError as error:
+            raise ConfigError(f"{origin}: metrics: {name}: {error}") from None
+
+
+def _check_fear(fear: FearConfig, formulas: Mapping[str, str], origin: str) -> None:
+    if fear.worse not in (None, "above", "below"):
+        raise ConfigError(f'{origin}: {fear.name}: worse is {fear.worse!r}; write "above" or "below"')
+    if fear.segment and "=" not in fear.segment:
+        raise ConfigError(f'{origin}: {fear.name}: segment is {fear.segment!r}; write "KEY=VALUE"')
+    _check_metric(fear.metric, formulas, f"{origin}: {fear.name}", either=fear.worse is not None)
 
 
 def _target(value: Any, origin: str) -> TargetConfig:
@@ -206,6 +261,10 @@ def _check(key: str, value: Any, kind: str, origin: str) -> None:
         raise ConfigError(f"{origin}: {key} is {value!r}; it must be of type {kind}")
     if key == "limits":
         _check_limits(value, origin)
+    if key == "heuristics" and not (
+        isinstance(value, Mapping) and all(isinstance(v, str) and ":" in v for v in value.values())
+    ):
+        raise ConfigError(f'{origin}: heuristics are {value!r}; write NAME = "MODULE:FUNCTION"')
     if key == "budget" and not value > 0:
         raise ConfigError(f"{origin}: budget is {value!r} alarms a month; it must be above 0")
     if key == "window" and not (60 <= value <= WINDOW and value % 60 == 0 and WINDOW % value == 0):
@@ -219,8 +278,8 @@ def _check_limits(value: Any, origin: str) -> None:
         raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")
     for key in value:
         if key.startswith(QUALITY):
-            _check_metric(key.removeprefix(QUALITY), origin)
-        elif key not in LIMITS and key.rpartition(".")[2] not in SIGNALS:
+            continue  # its metric may be one that the owner wrote
+        if key not in LIMITS and key.rpartition(".")[2] not in SIGNALS:
             near = difflib.get_close_matches(key, LIMITS, 1)
             hint = (
                 f"did you mean {near[0]!r}?"
@@ -230,16 +289,18 @@ def _check_limits(value: Any, origin: str) -> None:
             raise ConfigError(f"{origin}: unknown limit {key!r}; {hint}")
 
 
-def _check_metric(name: str, origin: str) -> None:
+def _check_metric(name: str, formulas: Mapping[str, str], origin: str, *, either: bool = False) -> None:
+    """A metric with a worse side is wanted, or with `either` any."""
     from barograph.performance import (
         METRICS,
     )  # needs SciPy, which a configuration without such a limit does not
 
-    known = {n for metrics in METRICS.values() for n, m in metrics.items() if m.higher_is_better is not None}
+    listed = ((n, m.higher_is_better) for metrics in METRICS.values() for n, m in metrics.items())
+    known = {*formulas, *(n for n, better in listed if either or better is not None)}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-        raise ConfigError(f"{origin}: unknown metric {name!r} in limits; {hint}")
+        raise ConfigError(f"{origin}: unknown metric {name!r}; {hint}")
 
 
 def _is(value: Any, kind: Any) -> bool:

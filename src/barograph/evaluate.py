@@ -1,51 +1,35 @@
 """One pass: source -> signals -> alerts. A pure function of what is stored and of `now`; twice is the same as once."""
 
 import logging
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from barograph import alert, naming, sentences
+from barograph import alert, naming, outcome_checks, sentences
 from barograph.alert import Alert, Condition, Incident
-from barograph.calibrate import APART, WINDOWS_A_MONTH, Calibration, Verdicts, calibrate, pool
+from barograph.calibrate import APART, Verdicts, pool
 from barograph.calibrate import alarm as in_alarm
-from barograph.checks import CHECKS, OF_MODEL, Counters, Deployed, Look, targets
+from barograph.checks import CHECKS, OF_MODEL, Counters, Look, targets
 from barograph.clock import iso
 from barograph.config import Config
 from barograph.counters import Series
+from barograph.known import ROOM, Known, References
+from barograph.labels.days import DayBook
 from barograph.ledger import DEPLOYMENT, Counted, Event, History, Ledger
-from barograph.outcomes import SUMS, OutcomeBins
-from barograph.reference import Reference
 from barograph.sources import Status
 from barograph.tiles import DAY, HOUR, MINUTE, Tiles
+from barograph.versions import Deployed, by_model, deployed
 
 log = logging.getLogger("barograph")
 
 SETTLED = 120  # seconds after its end at which a window is judged
 AT_MOST = 7 * DAY  # of history is judged in one go: bounds memory
 UNJUDGED = DAY + 2 * HOUR  # few rows may take a day to a verdict
-ROOM = 64  # references that are kept calibrated at least
 _COLUMN_RULES = (naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED)
 _COLUMN_NAMES = frozenset(rule.name for rule in _COLUMN_RULES)
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A reference and what it calibrates to."""
-
-    reference: Reference
-    calibration: Calibration
-
-    @cached_property
-    def outcomes(self) -> OutcomeBins | None:
-        """How outcomes are counted; None for a task without any."""
-        return OutcomeBins.of(self.reference) if self.reference.task in SUMS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,84 +40,6 @@ class Change:
     incident: Incident
 
 
-class References:
-    """References by content id, read from `files` (id -> the file's content) and calibrated once each.
-
-    `room` of them are kept in memory, those asked for last.
-    """
-
-    def __init__(self, files: Mapping[str, bytes], config: Config) -> None:
-        self._files, self._config = files, config
-        self.room = ROOM
-        self._known: OrderedDict[tuple[str, float], Known] = OrderedDict()
-        self._refused: set[str] = set()
-        self._lock = threading.Lock()
-
-    def of(self, version: Deployed, bins: str | None) -> Known | None:
-        """The reference that a version's columns over these bins are judged by, calibrated to its model's budget.
-
-        None where there is none, or one that is damaged.
-        """
-        name = version.references.get(bins or "")
-        if name is None or name in self._refused or name not in self._files:
-            return None
-        key = (name, self._config.model(version.model).budget)
-        with self._lock:
-            found = self._known.get(key)
-            if found is not None:
-                self._known.move_to_end(key)
-        found = found or self._read(*key)
-        return found if found is not None and found.reference.bins.id == bins else None
-
-    def _read(self, name: str, budget: float) -> Known | None:
-        try:
-            reference = Reference.from_json(self._files[name], origin=name)
-            windows = WINDOWS_A_MONTH * HOUR // self._config.window
-            found = Known(_narrow(reference), calibrate(reference, budget, windows=windows))
-        except Exception as error:  # noqa: BLE001 (one damaged file is to empty no page of other models)
-            self._refused.add(name)
-            log.warning("reference %s cannot be used: %s; its columns are not judged", name, error)
-            return None
-        with self._lock:
-            self._known[name, budget] = found
-            while len(self._known) > self.room:
-                self._known.popitem(last=False)
-        return found
-
-
-def _narrow(reference: Reference) -> Reference:
-    """The same with its hours in the narrowest integers that hold them: most of what a reference takes of memory."""
-    if reference.windows is None:
-        return reference
-    counts = reference.windows.counts
-    kind = np.result_type(np.int8, np.min_scalar_type(int(counts.max(initial=0))))
-    return replace(reference, windows=replace(reference.windows, counts=counts.astype(kind)))
-
-
-def deployed(tiles: Tiles) -> list[Deployed]:
-    """Every version of every model that has been seen."""
-    columns: dict[tuple[str, str], dict[str, Series]] = {}
-    for series in tiles.series(naming.COLUMN_VALUES.name):
-        columns.setdefault(_names(series), {})[series.label("bins") or ""] = series
-    references: dict[tuple[str, str], dict[str, tuple[tuple[int, int], str]]] = {}
-    for series in tiles.series(naming.MODEL_INFO.name):
-        bins, name = series.label("bins") or "", series.label("reference")
-        first, last = tiles.seen(series) or (0, 0)
-        if name:
-            of_version = references.setdefault(_names(series), {})
-            of_version[bins] = max(of_version.get(bins, ((0, 0), "")), ((last, first), name))
-    found = []
-    for series in tiles.series(naming.PREDICTIONS.name):
-        key, seen = _names(series), tiles.seen(series) or (0, 0)
-        named = {bins: name for bins, (_, name) in references.get(key, {}).items()}
-        found.append(Deployed(*key, columns.get(key, {}), *seen, named))
-    return found
-
-
-def _names(series: Series) -> tuple[str, str]:
-    return series.label("model") or "", series.label("version") or ""
-
-
 def last_closed(now: float, window: int) -> int:
     """The end of the last window that is over, and has had time to be read; epoch seconds.
 
@@ -141,14 +47,6 @@ def last_closed(now: float, window: int) -> int:
     (3600, 7200, 7260)
     """
     return int((now - min(SETTLED, window)) // window * window)
-
-
-def by_model(versions: Iterable[Deployed]) -> dict[str, list[Deployed]]:
-    """Versions by model, in order of names."""
-    found: dict[str, list[Deployed]] = {}
-    for version in versions:
-        found.setdefault(version.model, []).append(version)
-    return dict(sorted(found.items()))
 
 
 def current(versions: Iterable[Deployed], counters: Counters) -> Deployed:
@@ -171,6 +69,7 @@ def evaluate(
     now: float,
     *,
     statuses: Sequence[Status] = (),
+    book: DayBook | None = None,
     keep: Callable[[Sequence[Change]], object] = lambda _: None,
     done: Callable[[str, Exception | None], object] = lambda *_: None,
 ) -> list[Change]:
@@ -178,7 +77,7 @@ def evaluate(
 
     `statuses` say how the reading of targets goes. A model that cannot be evaluated is logged and stops no other. `keep` gets
     what began or ended with a model within the transaction that stores it; `done` is told of each model, and of the error
-    that stopped it.
+    that stopped it. `book` remembers what labels say from one pass to the next.
     """
     changes: list[Change] = []
     counters, found = Counters(tiles, now), deployed(tiles)
@@ -190,7 +89,7 @@ def evaluate(
     for model, versions in by_model(found).items():
         try:
             with tiles.transaction():
-                watch = _Watch(tiles, ledger, references, config, model, counters)
+                watch = _Watch(tiles, ledger, references, config, model, counters, book or DayBook(tiles))
                 watch.take(alerts.get(model, ()), incidents.get(model))
                 for version in versions:
                     watch.deployment(version)
@@ -256,12 +155,15 @@ class _Watch:
         config: Config,
         model: str,
         counters: Counters,
+        book: DayBook,
     ) -> None:
         self._tiles, self._ledger, self._references = tiles, ledger, references
         self._model, self._counters = model, counters
-        self._limits, self._window = config.model(model).limits, config.window
+        self._config, self._window, self._book = config.model(model), config.window, book
+        self._skewed: dict[tuple[str, str], frozenset[str]] = {}
         self._alerts: dict[tuple[str, ...], Alert] = {}
         self._incident: Incident | None = None
+        self._versions: dict[str, Deployed] = {}
         self._judged_at: dict[str, int] = {}  # by version
         self.changes: list[Change] = []
 
@@ -282,10 +184,11 @@ class _Watch:
         first, end = min(v.first for v in versions), float(counters.end)
         chosen = current(versions, counters)
         active = [v for v in versions if v is chosen or any(counters.calls(v, counters.start, end))]
-        looks = [Look(self._tiles, counters, v, first, self._limits, self._outcomes) for v in active]
-        whole = Look(self._tiles, counters, chosen, first, self._limits)
+        looks = [self._look(v, first) for v in active]
+        whole = self._look(chosen, first)
         found = [condition for check in OF_MODEL for condition in check(whole)]
-        found += [condition for look in looks for check in CHECKS for condition in check(look)]
+        checks = (*CHECKS, *outcome_checks.CHECKS)
+        found += [condition for look in looks for check in checks for condition in check(look)]
         held = {(a.condition.rule, a.condition.column): a.since for a in self._alerts.values()}
         found += targets(self._model, statuses, held, end)
         seen = {condition.key for condition in found}
@@ -295,11 +198,10 @@ class _Watch:
         self._move(found, end)
         self._end_replaced(active, end)
 
-    def _outcomes(self, version: Deployed) -> Iterator[OutcomeBins]:
-        for bins in version.series:
-            known = self._references.of(version, bins)
-            if known is not None and known.outcomes is not None:
-                yield known.outcomes
+    def _look(self, version: Deployed, first: int) -> Look:
+        return Look(
+            self._tiles, self._counters, version, first, self._config, self._references.of, self._book
+        )
 
     def _end_unjudged(self, now: float) -> None:
         """Resolve the alerts of columns that nobody has judged for a day, at the end of that day."""
@@ -323,6 +225,7 @@ class _Watch:
     def judge(self, versions: Sequence[Deployed], now: float) -> None:
         """Judge the windows that have closed since the last pass, each once, of all versions in the order of time."""
         closed = last_closed(now, self._window)
+        self._versions = {v.version: v for v in versions}
         due = [d for v in versions for bins in v.series if (d := self._due(v, bins, closed)) is not None]
         start = min((d.start for d in due), default=closed)
         while start < closed:
@@ -370,7 +273,9 @@ class _Watch:
         """Limits that the owner sets win over calibration."""
         thresholds = dict(verdicts.thresholds)
         for i, name in enumerate(known.reference.bins.columns):
-            limits = {s: limit for s in thresholds if (limit := self._limits.get(f"{name}.{s}")) is not None}
+            limits = {
+                s: limit for s in thresholds if (limit := self._config.limits.get(f"{name}.{s}")) is not None
+            }
             for signal, limit in limits.items():
                 column = np.arange(thresholds[signal].shape[1]) == i
                 thresholds[signal] = np.where(column, limit, thresholds[signal])
@@ -412,6 +317,8 @@ class _Watch:
         """Conditions of one signal of a column in one window: of the rule that fits, and the end of the others."""
         value, line = (float(a[signal][w, i]) for a in (judged.history.values, judged.history.thresholds))
         rule = alert.column_rule(judged.known.reference.bins.roles[name], signal, value)
+        if rule is naming.FEATURE_SHIFTED and name in self._skewed_of(judged):
+            active = False  # it never was otherwise: that is another alert
         span = (float(judged.history.starts[w]), float(judged.history.ends[w]))
         model, version = judged.counted.model, judged.counted.version
         found = []
@@ -423,6 +330,15 @@ class _Watch:
                     Condition(one.name, model, version, here, *span, name, signal, value, line, text)
                 )
         return found
+
+    def _skewed_of(self, judged: _Judged) -> frozenset[str]:
+        """Columns of a version that never looked like training."""
+        key = (judged.counted.version, judged.counted.bins)
+        if key not in self._skewed:
+            version = self._versions[judged.counted.version]
+            look = self._look(version, version.first)
+            self._skewed[key] = frozenset(c.column for c in outcome_checks.skew(look) if c.active)
+        return self._skewed[key]
 
     def _move(self, conditions: Iterable[Condition], now: float) -> None:
         """One step of the state machine for each condition, then of the incident."""

@@ -77,6 +77,8 @@ FEEDBACK = Metric(
 )
 # Series of the tiles alone: what labels came to, by the hour of the prediction.
 OUTCOMES, LOGGED, LABEL_AGES = "ml_outcomes", "ml_logged_predictions", "ml_label_ages"
+ARRIVALS = "ml_label_arrivals"
+HEURISTIC_INFO = "ml_heuristic_info"  # by which reference a heuristic is judged that was learnt from the log
 BAD_ROWS = Metric(
     "ml_monitor_bad_rows_total",
     "counter",
@@ -170,6 +172,12 @@ QUALITY = Metric(
 )
 QUALITY_LOWER = Metric("ml_quality_lower", "gauge", _QUALITY, "The lower end of its 95 % interval.")
 QUALITY_UPPER = Metric("ml_quality_upper", "gauge", _QUALITY, "The upper end of its 95 % interval.")
+OUTCOMES_ARRIVED = Metric(
+    "ml_outcomes_total",
+    "counter",
+    (*_MODEL, "outcome"),
+    "Labels by when they came, and by whether the answer was right. Corrections count again.",
+)
 LABEL_COMPLETENESS = Metric(
     "ml_label_completeness_ratio",
     "gauge",
@@ -214,6 +222,7 @@ DURATION_BUCKETS = (
 # Column names that the library gives to what a model answers.
 SCORE = "score"
 PREDICTION = "prediction"
+EXPECTED_ERROR = "expected_error"  # of a regression, by an ErrorModel
 
 # Stages of a request.
 TOTAL = "total"
@@ -302,7 +311,32 @@ QUALITY_LOW = Rule(
     "outcomes",
     0,
     _HOURS_2,
-    "Confirmed outcomes are worse than the owner allows.",
+    "Confirmed outcomes are worse than the owner allows, or than a few days ago.",
+)
+FEAR_CAME_TRUE = Rule(
+    "MLModelFearCameTrue",
+    "page",
+    "outcomes",
+    0,
+    _HOURS_2,
+    "A metric of confirmed outcomes is where a stakeholder fears it to be.",
+)
+SLOW_LEAK = Rule(
+    "MLModelSlowLeak", "ticket", "outcomes", 0, _HOURS_2, "Quality gets worse day by day, a little at a time."
+)
+CONCEPT_DRIFT = Rule(
+    "MLModelConceptDrift", "ticket", "outcomes", 0, _HOURS_2, "Scores no longer mean what they meant."
+)
+LABELS_LATE = Rule(
+    "MLModelLabelsLate", "ticket", "outcomes", 0, _HOURS_2, "Labels that should be there have not come."
+)
+TRAIN_SERVE_SKEW = Rule(
+    "MLModelTrainServeSkew",
+    "ticket",
+    "causes",
+    0,
+    _HOURS_2,
+    "Production never looked like what the model was trained on.",
 )
 REFERENCE_CHANGED = Rule(
     "MLModelReferenceChanged",

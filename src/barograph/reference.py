@@ -5,7 +5,7 @@ import hashlib
 import json
 import zlib
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +17,17 @@ from barograph import frames
 from barograph.bins import SCORE_BINS, Bins, BinSet, CategoryBins, NumericBins, category_bins, numeric_bins
 from barograph.clock import iso
 from barograph.environment import environment
-from barograph.naming import PREDICTION, SCORE
+from barograph.heuristics import fitted
+from barograph.labelled import LabelledDays, label_counts
+from barograph.naming import EXPECTED_ERROR, PREDICTION, SCORE
+from barograph.outcomes import SUMS, OutcomeBins
 from barograph.profile import Counter, Profile
 from barograph.schema import Column, Schema, Violation, infer_kinds
 
 FORMAT, FORMAT_VERSION = "barograph-reference", 1
 TASKS = ("binary", "multiclass", "regression", "ranking")
 HOUR = 3600
+_ANSWERS = (SCORE, PREDICTION)
 
 
 class ReferenceFileError(ValueError):
@@ -62,6 +66,8 @@ class Reference:
     importance: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     period: tuple[float, float] | None = None  # first and last time, epoch seconds
+    labelled: LabelledDays | None = None  # where `label` names a column
+    training_labels: np.ndarray | None = None  # int64[classes], where `training` has the label, too
 
     @classmethod
     def fit(
@@ -78,6 +84,8 @@ class Reference:
         training: Any = None,
         segments: Sequence[str] = (),
         importance: Mapping[str, float] | None = None,
+        heuristics: Mapping[str, Callable[[Any], Any]] | None = None,
+        expected_error: str | None = None,
     ) -> "Reference":
         """Freeze what normal looks like.
 
@@ -85,6 +93,9 @@ class Reference:
         `score`, `prediction`, `label`, `time` name its columns; `threshold` is the score from which an answer is positive.
         Without `features` every other column is one, with kinds read off the frame. `training` is the frame that the model
         was trained on; it tells train-serve skew from drift. Without `time`, what is ordinary must be learnt in production.
+        `heuristics` are functions of a row or a batch, each of which makes a column, frozen like any other. `expected_error`
+        names what an `ErrorModel` says of each row of a regression.
+        Labels tell how good answers were and what scores meant: what live labels are compared with, and estimates made of.
 
         >>> reference = Reference.fit(
         ...     {"x": [1.0, 2.0, 3.0], "p": [0.1, 0.4, 0.9]}, task="binary", score="p", threshold=0.5
@@ -98,14 +109,20 @@ class Reference:
         if not data.rows:
             raise ValueError("frame: it has no rows; a reference needs a held-out period")
         named = {"score": score, "prediction": prediction, "label": label, "time": time}
-        _require(data, [n for n in named.values() if n] + list(segments))
-        schema = _schema(frame, data, features, [n for n in named.values() if n] + list(segments))
+        others = [n for n in (*named.values(), expected_error) if n] + list(segments)
+        _require(data, others)
+        schema = _schema(frame, data, features, others)
         answers = _answers(data, task, score, prediction, threshold)
         kinds = {PREDICTION: infer_kinds(frame, data, [prediction])[prediction]} if prediction else {}
         schema = Schema(
             schema.columns + tuple(_answer_column(n, kinds.get(n, "numeric"), task) for n in answers)
         )
         data = frames.Table({**data.columns, **answers}, data.rows)
+        made, values = fitted(heuristics or {}, data)
+        if expected_error is not None:
+            made += (Column(EXPECTED_ERROR, "numeric", role="heuristic"),)
+            values = {**values, EXPECTED_ERROR: frames.floats(data.columns[expected_error])}
+        schema, data = Schema(schema.columns + made), frames.Table({**data.columns, **values}, data.rows)
         data, moments = _in_order(data, time)
         bins = _draw(data, schema, threshold, moments)
         counter = Counter(bins, schema)
@@ -122,7 +139,28 @@ class Reference:
             environment=environment(),
             period=None if moments is None else (float(moments[0]), float(moments[-1])),
         )
-        return reference if training is None else replace(reference, training=reference.profile(training))
+        if label is not None and reference.outcomes is not None:
+            drawn = bins.columns.get(EXPECTED_ERROR)
+            expected = (drawn, data.columns[EXPECTED_ERROR]) if isinstance(drawn, NumericBins) else None
+            scores, answered = map(data.columns.get, _ANSWERS)
+            days = LabelledDays.of(
+                reference.outcomes, moments, data.columns[label], scores, answered, expected
+            )
+            reference = replace(reference, labelled=days if len(days) else None)
+        return reference if training is None else reference.trained_on(training)
+
+    def trained_on(self, frame: Any) -> "Reference":
+        """The same, with the frame that the model was trained on; its label counts, too, where it has one."""
+        label, data = self.columns.get("label"), frames.table(frame)
+        labels = None
+        if self.outcomes is not None and label and label in data.columns:
+            labels = label_counts(self.outcomes, data.columns[label])
+        return replace(self, training=self.profile(frame), training_labels=labels)
+
+    @cached_property
+    def outcomes(self) -> OutcomeBins | None:
+        """How outcomes are counted; None for a task without any."""
+        return OutcomeBins.of(self) if self.task in SUMS else None
 
     @cached_property
     def id(self) -> str:
@@ -239,13 +277,16 @@ class Reference:
             "baseline": _profile_content(self.baseline),
             "training": None if self.training is None else _profile_content(self.training),
             "windows": None if self.windows is None else _windows_content(self.windows),
+            "labelled": None if self.labelled is None else _days_content(self.labelled),
+            "training_labels": None if self.training_labels is None else self.training_labels.tolist(),
         }
 
     @classmethod
     def _from_content(cls, content: Mapping[str, Any]) -> "Reference":
         bins = BinSet.from_list(content["bins"])
         training, windows, period = content["training"], content["windows"], content["period"]
-        return cls(
+        days, labels = content["labelled"], content["training_labels"]
+        reference = cls(
             task=content["task"],
             schema=Schema.from_list(content["schema"]),
             bins=bins,
@@ -258,7 +299,13 @@ class Reference:
             importance=content["importance"],
             environment=content["environment"],
             period=None if period is None else (period[0], period[1]),
+            training_labels=None if labels is None else np.array(labels, dtype=np.int64),
         )
+        if days is None or reference.outcomes is None:
+            return reference
+        expected = bins.columns.get(EXPECTED_ERROR)
+        slots = 0 if expected is None else expected.size
+        return replace(reference, labelled=_days_from(reference.outcomes, slots, days))
 
     def describe(self) -> str:
         """One line for people."""
@@ -485,6 +532,22 @@ def _windows_from(bins: BinSet, content: Mapping[str, Any]) -> ReferenceWindows:
         _unpack(content["counts"], (hours, bins.size)),
         {name: _unpack(packed, (hours,)) for name, packed in content["novel"].items()},
     )
+
+
+def _days_content(days: LabelledDays) -> dict[str, Any]:
+    held = {name: getattr(days, name) for name in ("starts", "counts", "sums", "errors")}
+    return {
+        "days": len(days),
+        **{name: None if values is None else _pack(values) for name, values in held.items()},
+    }
+
+
+def _days_from(bins: OutcomeBins, slots: int, content: Mapping[str, Any]) -> LabelledDays:
+    days = int(content["days"])
+    shapes = {"starts": (days,), "counts": (days, bins.counts), "sums": (days, bins.sums)}
+    starts, counts, sums = (_unpack(content[name], shape) for name, shape in shapes.items())
+    errors = None if content["errors"] is None else _unpack(content["errors"], (days, 4, slots))
+    return LabelledDays(starts, counts, sums, errors)
 
 
 def _pack(values: np.ndarray) -> str:

@@ -68,10 +68,13 @@ class Counted:
 
 
 class RowCounter:
-    """Adds rows up over a layout (None: a monitor without a reference counts rows and answers only). Not thread-safe."""
+    """Adds rows up over a layout (None: a monitor without a reference counts rows and answers only). Not thread-safe.
 
-    def __init__(self, layout: Layout | None) -> None:
-        self._layout = layout
+    `beside` names heuristics, whose values rows hold beside their features.
+    """
+
+    def __init__(self, layout: Layout | None, beside: Sequence[str] = ()) -> None:
+        self._layout, self._beside = layout, tuple(beside)
         if layout is not None:
             layout.prepare()
         self._clear()
@@ -83,6 +86,7 @@ class RowCounter:
         self._slots: list[list[bytes]] = []
         self._scores: list[Any] = []
         self._predictions: list[Any] = []
+        self._computed: dict[str, list[Any]] = {name: [] for name in self._beside}
 
     def add(self, rows: Sequence[tuple[Any, ...]], now: float) -> None:
         """Read a chunk of rows (the fields of `Row`); `now` is the clock, in epoch seconds. Never raises.
@@ -169,6 +173,8 @@ class RowCounter:
         counted.empty += empty
         self._scores += columns.score
         self._predictions += columns.prediction
+        for name, values in self._computed.items():
+            values.extend(row.get(name) if type(row) is dict else None for row in columns.features)
         self._count_rules(rules)
 
     def _add_features(self, layout: Layout, features: Sequence[Any], now: float) -> None:
@@ -181,7 +187,8 @@ class RowCounter:
             found = layout.read(features)
         except KeyError:
             found = None
-        odd = found is None or sum(map(len, features)) != len(features) * len(layout.features)
+        width = len(layout.features) + len(self._beside)
+        odd = found is None or sum(map(len, features)) != len(features) * width
         if found is None:
             nothing = dict.fromkeys(layout.features)
             found = layout.read([{**nothing, **row} for row in features])
@@ -298,6 +305,8 @@ class RowCounter:
         counted.empty += empty
         self._scores += score
         self._predictions += prediction
+        for name, values in self._computed.items():
+            values.extend(frames.items(data.columns[name]) if name in data.columns else [None] * data.rows)
         self._count_rules(rules)
 
     def _answers(self, values: Any, rows: int) -> Any:
@@ -349,6 +358,8 @@ class RowCounter:
             self._count_numbers(layout, counts, sums)
         if self._singles and layout.categories:
             self._count_categories(layout, counts)
+        for name, values in self._computed.items():
+            self._add_values(layout, name, values, 0.0)
         self._count_answers(layout)  # last: an odd answer costs no feature
 
     def _count_numbers(self, layout: Layout, counts: np.ndarray, sums: np.ndarray) -> None:

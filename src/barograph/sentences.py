@@ -393,6 +393,94 @@ def quality_low(metric: str, figures: str, limit: float, higher_is_better: bool)
     return f"{metric} is {figures} on confirmed labels, and should be {limit:g} or {'more' if higher_is_better else 'less'}"
 
 
+def quality_fell(metric: str, figures: str, usual: float) -> str:
+    """A metric of confirmed outcomes that is suddenly worse.
+
+    >>> quality_fell("Accuracy", "0.85 (0.83 to 0.87)", 0.9974)
+    'Accuracy is suddenly worse: 0.85 (0.83 to 0.87) on confirmed labels, and 0.997 is usual'
+    """
+    return f"{metric} is suddenly worse: {figures} on confirmed labels, and {usual:.3g} is usual"
+
+
+def leak(metric: str, usual: float, value: float, since: str, per_day: float, sudden: bool) -> str:
+    """Quality that gets worse too little a day for any one day to show it.
+
+    >>> leak("Accuracy", 0.95, 0.932, "2013-10-02", 0.0011, sudden=False)
+    'Accuracy leaks away since 2013-10-02, by about 0.0011 a day: 0.932 now, 0.95 is usual'
+    >>> leak("Accuracy", 0.95, 0.932, "2013-10-02", 0.0011, sudden=True)
+    'Accuracy is lower since 2013-10-02: 0.932 now, 0.95 is usual'
+    """
+    now = f"{value:.3g} now, {usual:.3g} is usual"
+    return (
+        f"{metric} is {'lower' if metric == 'Accuracy' else 'worse'} since {since}: {now}"
+        if sudden
+        else (f"{metric} leaks away since {since}, by about {per_day:.2g} a day: {now}")
+    )
+
+
+def concept(task: str, low: float, high: float, found: float, promised: float) -> str:
+    """Scores that no longer mean what they meant.
+
+    >>> concept("binary", 0.31, 0.52, 0.61, 0.44)
+    'Scores no longer mean what they meant: where they are 0.31 to 0.52, 61\\xa0% were positive, and 44\\xa0% were expected'
+    """
+    where, were, expected = f"{low:.3g} to {high:.3g}", share(found), share(promised)
+    if task == "regression":
+        return f"Errors are not as they were: {were} are {where}, and {expected} were expected"
+    if task == "multiclass":
+        return (
+            f"Confidence no longer means what it meant: where it is {where}, {were} of the answers were right, and "
+            f"{expected} were expected"
+        )
+    return f"Scores no longer mean what they meant: where they are {where}, {were} were positive, and {expected} were expected"
+
+
+def labels_late(found: float, day: str, usual: float) -> str:
+    """Labels that should be there by now.
+
+    >>> labels_late(0.12, "2013-10-02", 0.95)
+    'Labels are late: 12\\xa0% of those of 2013-10-02 have come, and 95\\xa0% should have by now'
+    """
+    return (
+        f"Labels are late: {share(found)} of those of {day} have come, and {share(usual)} should have by now"
+    )
+
+
+def skew(column: str, signal: str, value: float, line: float) -> str:
+    """A column that never looked like the training data.
+
+    >>> skew("age", "Shape", 0.91, 0.25)
+    'age never looked like the training data: shape differs by 0.91, ordinary hours by less than 0.25'
+    """
+    return (
+        f"{column} never looked like the training data: {signal.lower()} differs by {value:.2g}, ordinary hours by less than "
+        f"{line:.2g}"
+    )
+
+
+def fear(
+    name: str,
+    metric: str,
+    figures: str,
+    limit: float,
+    below: bool,
+    owner: str | None,
+    feared: str | None = None,
+) -> str:
+    """What a stakeholder feared.
+
+    >>> fear("Good customers refused", "Recall", "0.71 (0.69 to 0.73)", 0.8, True, "credit")
+    'Good customers refused: Recall is 0.71 (0.69 to 0.73), and is feared below 0.8 (credit)'
+    >>> fear("Too dear", "cost", "3.1 (2.9 to 3.3)", 2.5, False, None, "Reviews cost more than frauds")
+    'Too dear: cost is 3.1 (2.9 to 3.3), and is feared above 2.5. Reviews cost more than frauds'
+    """
+    whose = f" ({owner})" if owner else ""
+    why = f". {feared}" if feared else ""
+    return (
+        f"{name}: {metric} is {figures}, and is feared {'below' if below else 'above'} {limit:g}{whose}{why}"
+    )
+
+
 def labelled(metric: str, figure: str, share: str, period: str, confirmed: bool) -> str:
     """What labels say, and how many of them have come."""
     return f"{metric} {figure} {'' if confirmed else 'so far, '}on {share} of the labels of the {period}"

@@ -12,40 +12,48 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import uvicorn
 
 from barograph import naming, promql
 from barograph.bins import score_alone
-from barograph.checks import Deployed
 from barograph.clock import Clock
 from barograph.config import Config, PrometheusConfig
 from barograph.console.app import PROOF_HEADER, create, proof
 from barograph.console.health import PATIENCE, Health
 from barograph.console.state import State
 from barograph.counters import Series, Snapshot, Vector
-from barograph.evaluate import Change, References, deployed, evaluate, last_closed
+from barograph.evaluate import Change, evaluate, last_closed
 from barograph.exposition import render
+from barograph.heuristics import load
+from barograph.heuristics_job.job import HeuristicsJob
+from barograph.heuristics_job.rounds import Rounds, Shown, counter
 from barograph.inbox import Feedback, Store, route
+from barograph.known import References
 from barograph.labels.counting import BinsOf
+from barograph.labels.days import DayBook
 from barograph.labels.joiner import Joiner, UnknownBins
-from barograph.labels.quality import quality_gauges
+from barograph.labels.quality import expected, quality_gauges
 from barograph.ledger import Counted, Ledger
 from barograph.logs import Log
 from barograph.notify import Notifier
 from barograph.outbox import Outbox
 from barograph.outcomes import OutcomeBins
+from barograph.performance import Estimate
 from barograph.prometheus import Endpoint, PrometheusPoller, refuse_mixed
 from barograph.reference import Reference
 from barograph.sentences import duration
 from barograph.shares import reference_gauges
 from barograph.sources import Poller, StoredReferences, Target
 from barograph.tiles import HOUR, MINUTE, Tiles
+from barograph.versions import Deployed, deployed
 
 log = logging.getLogger("barograph")
 
@@ -161,7 +169,9 @@ class Server:
         refuse_mixed(self.tiles, fleet=self.config.prometheus is not None)
         self.poller = self._reader(files)
         self.joiner = self._joiner()
+        self.rounds, self._counted_here = self._heuristics(files)
         self.outbox = Outbox(self.tiles)
+        self._book = DayBook(self.tiles)
         self.notifier = Notifier(self.config.webhooks, self.url, self.outbox)
         self._stop = threading.Event()
         self._started = self.clock.now()
@@ -219,6 +229,20 @@ class Server:
             pause=pause,
         )
 
+    def _heuristics(self, files: StoredReferences) -> tuple[Rounds | None, Shown | None]:
+        """Who computes heuristics over the log, where some are configured; and who shows what they have counted."""
+        models = {name: model.heuristics for name, model in self.config.models.items() if model.heuristics}
+        if not models:
+            return None, None
+        if self.config.log is None:
+            raise ServeError("heuristics: they are computed over the log; say where services log with --log")
+        made = {
+            model: load((f"{name}={where}" for name, where in given.items()), Path.cwd())
+            for model, given in models.items()
+        }
+        job = HeuristicsJob(self.tiles, Log(self.config.log), self.references, files, now=self.clock.now)
+        return Rounds(job, made, now=self.clock.now, pause=self._pause), Shown(self.tiles, job, made)
+
     def _stores(self) -> dict[str, Store]:
         """For each model that is known, what writes labels of it to the disk."""
         assert self.joiner is not None
@@ -235,6 +259,8 @@ class Server:
         loop.start()
         if self.joiner is not None:
             self.joiner.start()
+        if self.rounds is not None:
+            self.rounds.start()
         try:
             self._write_address()
             self._web.run(sockets=[self._socket])
@@ -244,8 +270,9 @@ class Server:
             self._stop.set()
             self.poller.stop()
             loop.join()
-            if self.joiner is not None:
-                self.joiner.stop()
+            for worker in (self.joiner, self.rounds):
+                if worker is not None:
+                    worker.stop()
             self.notifier.close()
             address_file(self.config.store).unlink(missing_ok=True)
             self.tiles.close()
@@ -279,7 +306,7 @@ class Server:
             self._rolled = hour
         changes = evaluate(
             self.tiles, self.ledger, self.references, self.config, now,
-            statuses=self.poller.statuses(), keep=self.notifier.put, done=done,
+            statuses=self.poller.statuses(), book=self._book, keep=self.notifier.put, done=done,
         )  # fmt: skip
         self.notifier.wake()
         if errors and not judged:
@@ -314,24 +341,49 @@ class Server:
                     reference = None if known is None else self._shown(known.reference)
                     for metric, labels, value in () if reference is None else reference_gauges(reference):
                         gauge(metric, {**version.names, **labels}, value)
-                if self.joiner is not None:
-                    for metric, labels, value in self._quality(version):
+                for metric, labels, value in self._quality(version):
+                    if metric.type == "counter":
+                        series[counter(metric, labels)] = Vector(np.array([int(value)]), np.zeros(0))
+                    else:
                         gauge(metric, labels, value)
+                for metric, labels, value in self._heuristic_counts(version):
+                    series[counter(metric, labels)] = Vector(np.array([int(value)]), np.zeros(0))
         return render(Snapshot(self.clock.now(), "", 1, series), {})
 
     def _quality(self, version: Deployed) -> list[tuple[naming.Metric, dict[str, str], float]]:
         """What labels say of a version, over the bins that its outcomes are counted in; looked at once a minute."""
+        if not self.tiles.series(naming.LOGGED, **version.names):
+            return []
         made_at, found = self._told.get((version.model, version.version), (-math.inf, []))
         if time.monotonic() - made_at > MINUTE:
             find, found = outcome_bins(self.tiles, self.references, version.model), []
             for bins in version.series:
                 with contextlib.suppress(UnknownBins):
-                    over = find(version.version, bins)
+                    over, now = find(version.version, bins), self.clock.now()
                     found += quality_gauges(
-                        self.tiles, version.model, version.version, over, self.clock.now()
-                    )
+                        self.tiles, version.model, version.version, over, now,
+                        formulas=self.config.model(version.model).metrics, expected=self._expected(version, bins, now),
+                    )  # fmt: skip
             self._told[(version.model, version.version)] = (time.monotonic(), found)
         return found
+
+    def _heuristic_counts(self, version: Deployed) -> list[tuple[naming.Metric, dict[str, str], float]]:
+        """What heuristics over the log counted, as services show columns; not told to a Prometheus that would count it anew."""
+        if self._counted_here is None or self.config.prometheus is not None:
+            return []
+
+        def reference_of(bins: str) -> Reference | None:
+            known = self.references.of(version, bins)
+            return None if known is None else known.reference
+
+        return self._counted_here.of(version, reference_of, self.clock.now())
+
+    def _expected(self, version: Deployed, bins: str, now: float) -> Mapping[str, Estimate]:
+        known = self.references.of(version, bins)
+        if known is None or known.promising not in known.reference.bins.columns:
+            return {}
+        slots = known.reference.bins.slice(known.promising)
+        return expected(self.tiles, version.series[bins], slots, known.promised, now)
 
     def _shown(self, reference: Reference) -> Reference:
         """A reference as services count over it: what Prometheus' counts are judged by is made of one."""

@@ -71,13 +71,15 @@ class Column:
 
 def rows(view: View, alerts: Sequence[Alert]) -> list[dict[str, Any]]:
     """A row for each column, the model's own answers too: by urgency, then by signal, then by weight in the model."""
-    if view.known is None or view.columns is None:
-        return []
-    history = recent(view, DAY)
-    names = list(view.known.reference.bins.columns)
-    columns = [Column(view, name, alerts) for name in names]
-    ratios = {name: _worst(history, i) for i, name in enumerate(names)}
-    weights = _weights(view)
+    columns: list[Column] = []
+    ratios: dict[str, float | None] = {}
+    for one in (view, *view.beside):
+        if one.known is None or one.columns is None:
+            continue
+        history, names = recent(one, DAY), list(one.known.reference.bins.columns)
+        columns += [Column(one, name, alerts) for name in names]
+        ratios |= {name: _worst(history, i) for i, name in enumerate(names)}
+    weights = {} if view.known is None else _weights(view)
     order = {"act": 0, "watch": 1}
     columns.sort(key=lambda c: (order.get(c.status, 2), -(ratios[c.name] or 0), -(weights.get(c.name) or 0)))
     return [_row(column, ratios[column.name], weights.get(column.name)) for column in columns]
@@ -249,6 +251,8 @@ def _resampled(bins: NumericBins, counts: np.ndarray, edges: np.ndarray) -> np.n
 
 def page(view: View, name: str, alerts: Sequence[Alert]) -> dict[str, Any]:
     """All that the page of a column shows; KeyError where there is no such column."""
+    whole = view
+    view = next((v for v in (view, *view.beside) if v.known and name in v.known.reference.bins.columns), view)
     if view.known is None or name not in view.known.reference.bins.columns:
         raise KeyError(name)
     column = Column(view, name, alerts)
@@ -267,7 +271,7 @@ def page(view: View, name: str, alerts: Sequence[Alert]) -> dict[str, Any]:
         "lede": _lede(column),
         "since": column.since,
         "n": {"reference": int(column.reference.counts.sum()), "live": int(column.counts.sum())},
-        "columns": rows(view, alerts),
+        "columns": rows(whole, alerts),
         "distribution": distribution(column),
         "evidence": evidence(column),
         "comparison": comparison(column),
@@ -289,7 +293,12 @@ def _headline(column: Column) -> str:
 def _description(column: Column) -> str:
     """What kind of column it is, and how much it weighs in the model."""
     view = column.view
-    kind = {"score": "The model's score", "prediction": "The model's answer"}.get(column.role)
+    kinds = {
+        "score": "The model's score",
+        "prediction": "The model's answer",
+        "heuristic": "A quality heuristic",
+    }
+    kind = kinds.get(column.role)
     if kind is not None:
         return f"{kind}."
     kind = "Numeric input" if isinstance(column.bins, NumericBins) else "Categorical input"

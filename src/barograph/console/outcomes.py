@@ -12,14 +12,16 @@ import numpy as np
 from barograph import sentences
 from barograph.bins import score_alone
 from barograph.clock import iso
+from barograph.console.expected import Early, Learnt, Promised, learnt_from
 from barograph.console.panels import Panel, line, panel
 from barograph.console.state import DAY, HOUR, View, listed, plain
 from barograph.counters import Series
 from barograph.drift import MINIMUM_ROWS
-from barograph.estimate import ACCURACY, MINIMUM, Calibrated, Expectation, interval
+from barograph.estimate import MINIMUM
 from barograph.labels.counting import age_series, logged_series, outcome_series
+from barograph.labels.days import days_of
 from barograph.maturity import AGES, lag_quantiles
-from barograph.naming import LEARNING, NO_DATA, OK, SCORE
+from barograph.naming import LEARNING, NO_DATA, OK
 from barograph.outcomes import OutcomeBins, OutcomeProfile
 from barograph.performance import METRICS, Estimate, confusion
 from barograph.traffic import shares
@@ -276,78 +278,41 @@ class Outcomes:
         return together(found.counts, width // step)
 
     @cached_property
-    def promised(self) -> "Promised | None":
+    def promised(self) -> Promised | None:
         """What scores promise for the same steps."""
-        return Promised.of(self)
+        view, known = self.view, self.view.known
+        if view.columns is None or known is None or known.promising not in known.reference.bins.columns:
+            return None
+        learnt = learnt_from(known) or self._learnt
+        live = self.beside(view.columns, known.reference.bins.slice(known.promising))
+        return None if learnt is None else Promised.of(learnt, live)
 
     @cached_property
-    def ages(self) -> np.ndarray:
-        """Labels of the steps by how old they were when they came, (T, ages + 1); empty where that is not known."""
-        if self.bins.task != "binary":
-            return np.zeros((0, len(AGES) + 1))
-        counts = self.beside(age_series(*self._names, self.bins))
-        return np.asarray(counts.reshape(len(counts), 2, len(AGES) + 1, -1).sum(axis=(1, 3)))
-
-
-@dataclass(frozen=True, eq=False)
-class Promised:
-    """Metrics by step as scores promise them: values and the ends of their 95 % band, each (names, T).
-
-    Learnt from complete days before the span, `first` to `last` (epoch seconds).
-    """
-
-    names: tuple[str, ...]
-    values: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    first: int
-    last: int
-
-    @classmethod
-    def of(cls, found: Outcomes) -> "Promised | None":
-        """None where there are no scores, or too few labels before the span to tell a band."""
-        view, known = found.view, found.view.known
-        if found.bins.task == "regression" or known is None or SCORE not in known.reference.bins.columns:
+    def early(self) -> Early | None:
+        """What labels that are still arriving say of the same steps, weighed by how labels came before."""
+        if self.bins.task != "binary" or not self.steps.open.any():
             return None
+        days = days_of(self.view.tiles, *self._names, self.bins, self.view.span.now)
+        return None if days.maturity is None else Early.of(days.maturity, self.steps, self.view.span.now)
+
+    @property
+    def _learnt(self) -> Learnt | None:
+        """From complete days before the span, where the reference has no labels."""
+        view = self.view
         end = view.span.start // DAY * DAY
         start = max(view.version.first // DAY * DAY, end - LEARNT * DAY)
-        days = found.between(start, end, DAY) if end > start else None
+        days = self.between(start, end, DAY) if end > start and self.bins.score is not None else None
         whole = [] if days is None else np.flatnonzero(days.share >= CONFIRMED).tolist()
         if days is None or not whole:
             return None
-        try:
-            learnt = Calibrated.fit(found.bins, np.stack([days.profiles[i].scores for i in whole]))
-        except ValueError:  # labels of one class alone
-            return None
-        if learnt.band.why:
-            return None
-        assert view.columns is not None
-        expected = learnt.expect(found.beside(view.columns, known.reference.bins.slice(SCORE)))
-        low, high = interval(expected, learnt.band)
-        few = _few(expected)
-        values, low, high = (np.where(few | np.isnan(low), np.nan, x) for x in (expected.values, low, high))
-        moments = (int(days.ends[whole[0]]) - DAY, int(days.ends[whole[-1]]) - DAY)
-        return cls(expected.names, values, low, high, *moments)
+        scores = np.stack([days.profiles[i].scores for i in whole])
+        return Learnt.fit(self.bins, scores, int(days.ends[whole[0]]) - DAY, int(days.ends[whole[-1]]) - DAY)
 
-    def row(self, name: str) -> int | None:
-        """Where a metric is; None where scores do not promise it."""
-        at = self.names.index(name) if name in self.names else None
-        return None if at is None or np.isnan(self.values[at]).all() else at
-
-    def assumption(self) -> str:
-        """What it assumes."""
-        first, last = (iso(t)[:10] for t in (self.first, self.last))
-        period = first if first == last else f"{first} to {last}"
-        return f"Estimated from scores, if they still mean what the labels of {period} say."
-
-
-def _few(expected: Expectation) -> np.ndarray:
-    """Which steps hold too few rows for each metric, (names, T)."""
-    few = np.repeat((expected.n < MINIMUM_ROWS)[None], len(expected.names), axis=0)
-    if expected.least is not None:
-        both = np.array([name != ACCURACY for name in expected.names])
-        few |= both[:, None] & (expected.least < MINIMUM)
-    return few
+    @cached_property
+    def ages(self) -> np.ndarray:
+        """Labels of the steps by how old they were when they came, (T, ages + 1)."""
+        counts = self.beside(age_series(*self._names, self.bins))
+        return np.asarray(counts.reshape(len(counts), 2, len(AGES) + 1, -1).sum(axis=(1, 3)))
 
 
 # Panels.
@@ -368,9 +333,19 @@ def quality(found: Outcomes, name: str) -> Panel:
     value, low, high = (
         np.array([np.nan if e is None else getattr(e, end) for e in kept]) for end in ("value", "low", "high")
     )
+    early = found.early
+    row = None if early is None else early.row(name)
+    if early is not None and row is not None:
+        value, low, high = (np.where(steps.open, np.nan, x) for x in (value, low, high))
     series = [{**line("confirmed", value, "live"), "open": steps.open.tolist()}]
     bands = [{"name": "95 % interval", "lo": listed(low), "hi": listed(high)}]
-    notes = [_OPEN] if (steps.open & np.isfinite(value)).any() else []
+    notes = []
+    if early is not None and row is not None:
+        series.append({**line("weighted", early.values[row], "live"), "open": steps.open.tolist()})
+        bands.append({"name": "weighted, 95 %", "lo": listed(early.low[row]), "hi": listed(early.high[row])})
+        notes.append(f"{_OPEN} {early.assumption}")
+    elif (steps.open & np.isfinite(value)).any():
+        notes.append(_OPEN)
     promised = found.promised
     at = None if promised is None else promised.row(name)
     if promised is not None and at is not None:
@@ -427,7 +402,7 @@ def received(found: Outcomes) -> Panel:
 
 
 def ages(found: Outcomes) -> list[Panel]:
-    """How old labels are when they come; of two classes only, for which it is counted."""
+    """How old labels are when they come; nothing before there are any."""
     counts, steps = found.ages, found.steps
     if not counts.sum():
         return []

@@ -48,8 +48,10 @@ def names(state: State, span: Span) -> dict[str, Any]:
     """Every model with its columns by name, for the find box."""
     found = []
     for name in sorted(state.models()):
-        known = state.view(name, span).known
-        found.append({"name": name, "columns": [] if known is None else list(known.reference.bins.columns)})
+        view = state.view(name, span)
+        known = [one.known for one in (view, *view.beside)]
+        columns = [column for one in known if one is not None for column in one.reference.bins.columns]
+        found.append({"name": name, "columns": columns})
     return {"now": iso(int(span.now)), "models": found}
 
 
@@ -237,7 +239,7 @@ def model(state: State, name: str, span: Span, version: str | None = None) -> di
         "causes": {
             "status": _group(view, alerts, "causes"),
             "summary": _causes(column_rows, view),
-            "columns": [row for row in column_rows if row["role"] == "feature"],
+            "columns": [row for row in column_rows if row["role"] in ("feature", "heuristic")],
             "state": _uncompared(view),
         },
     }

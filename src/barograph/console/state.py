@@ -2,23 +2,25 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from barograph import naming, sentences
-from barograph.checks import Counters, Deployed
+from barograph.checks import Counters
 from barograph.clock import iso
 from barograph.config import Config
 from barograph.counters import Series, Vector
 from barograph.drift import MINIMUM_ROWS
-from barograph.evaluate import Known, References, by_model, current, deployed
+from barograph.evaluate import current
+from barograph.known import Known, References
 from barograph.ledger import Counted, Ledger
 from barograph.naming import Metric
 from barograph.sentences import Unjudged
 from barograph.tiles import Tiles
+from barograph.versions import Deployed, by_model, deployed
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 RANGES: dict[str, int] = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
@@ -118,6 +120,7 @@ class View:
     version: Deployed
     versions: tuple[Deployed, ...]
     span: Span
+    over: str | None = None  # bins other than those of the model's own columns
 
     @property
     def tiles(self) -> Tiles:
@@ -126,8 +129,22 @@ class View:
     @cached_property
     def bins(self) -> str | None:
         """The bins that its columns were counted over last."""
-        seen = {bins: s for bins, series in self.version.series.items() if (s := self.tiles.seen(series))}
+        if self.over is not None:
+            return self.over
+        own = {b: s for b, s in self.version.series.items() if b not in self._heuristics}
+        seen = {bins: s for bins, series in own.items() if (s := self.tiles.seen(series))}
         return max(seen, key=lambda b: (seen[b][1], b)) if seen else None
+
+    @cached_property
+    def _heuristics(self) -> frozenset[str]:
+        """The bins of heuristics that were learnt from the log, each a column of its own."""
+        found = self.tiles.series(naming.HEURISTIC_INFO, **self.version.names)
+        return frozenset(s.label("bins") or "" for s in found) & self.version.series.keys()
+
+    @cached_property
+    def beside(self) -> tuple["View", ...]:
+        """The same view over the bins of each of these."""
+        return tuple(replace(self, over=bins) for bins in sorted(self._heuristics) if self.over is None)
 
     @cached_property
     def known(self) -> Known | None:

@@ -10,6 +10,7 @@ from barograph.grafana.parts import (
     Choices,
     Dashboard,
     Link,
+    Override,
     Panel,
     Row,
     Target,
@@ -34,6 +35,7 @@ def dashboard(options: Choices) -> Dashboard:
         Row("Versions side by side", tuple(_versions(options))),
         Row("What it answers", tuple(_answers())),
         Row("How far from usual", tuple(_unusual())),
+        Row("Were the answers right?", tuple(_right())),
         Row("What is wrong with answers and rows", tuple(_wrong())),
     )
     return Dashboard(
@@ -41,7 +43,7 @@ def dashboard(options: Choices) -> Dashboard:
         "barograph / Model",
         "What does the model answer, does a version answer differently, and is that usual?",
         rows,
-        (queries.MODEL_CHOICE, queries.VERSION_CHOICE),
+        (queries.MODEL_CHOICE, queries.VERSION_CHOICE, queries.METRIC_CHOICE),
         queries.ANNOTATIONS,
         queries.links(MODEL, options),
     )
@@ -175,6 +177,82 @@ def _unusual() -> Iterator[Panel]:
     )
 
 
+def _right() -> Iterator[Panel]:
+    whole = (*VERSIONS, matcher("metric", "$metric", "=~"), matcher("segment", ""))
+    ends = ((naming.QUALITY_LOWER, "lower"), (naming.QUALITY_UPPER, "upper"))
+    yield lines(
+        "How good are the answers?",
+        "Metrics of outcomes with their 95 % intervals. Confirmed: of the last day of predictions that has its labels. "
+        "Weighted: of the days whose labels are still arriving, each label weighed by how many it stands for. Estimated: of the "
+        "last day, by what its scores promise, if they still mean what they meant.",
+        "confirmed values as good as the reference's, the others within each other's intervals. Judge by confirmed ones.",
+        "none",
+        Target(_held(naming.QUALITY, "metric", "basis", among=whole), "{{version}} {{metric}} {{basis}}"),
+        *(
+            Target(
+                _held(metric, "metric", "basis", among=whole),
+                f"{{{{version}}}} {{{{metric}}}} {{{{basis}}}} {end}",
+            )
+            for metric, end in ends
+        ),
+        terms=("confirmed", "weighted", "estimated"),
+        width=16,
+        height=9,
+        empty="no labels yet, or the evaluator is not scraped",
+        overrides=(
+            Override(" (lower|upper)$", {"custom.lineWidth": 0.5, "custom.lineStyle": {"fill": "dash"}}),
+        ),
+    )
+    yield lines(
+        "Have the labels come?",
+        "Share of the last day's predictions whose label has come.",
+        "what it was at this time of the day last week. Where it falls to 0, nobody tells labels any more.",
+        "percentunit",
+        Target(_held(naming.LABEL_COMPLETENESS), "{{version}}"),
+        least=0,
+        most=1,
+        height=9,
+        empty="no predictions are logged",
+    )
+    parts = (
+        *VERSIONS,
+        matcher("metric", "$metric", "=~"),
+        matcher("segment", "", "!="),
+        matcher("basis", "confirmed"),
+    )
+    yield lines(
+        "Is it worse for some?",
+        "Confirmed metrics by segment: what the whole hides.",
+        "lines close together, as they were when the model was validated.",
+        "none",
+        Target(_held(naming.QUALITY, "metric", "segment", among=parts), "{{version}} {{metric}} {{segment}}"),
+        terms=("segment", "confirmed"),
+        empty="no segment has labels enough",
+    )
+    yield lines(
+        "How long do labels take?",
+        "Seconds from the prediction to its label, of the labels of 30 days: the median, and what 90 of 100 do not exceed.",
+        "steady lines. Where they rise, quality is known later.",
+        "s",
+        Target(_held(naming.LABEL_LAG, "quantile"), "{{version}} {{quantile}}"),
+        terms=("quantile",),
+        empty="no labels yet",
+    )
+    yield lines(
+        "What do the labels say that arrive?",
+        "Labels a second by whether the answer was right, by when they came and not by when the prediction was made: what the "
+        "day's post says. tp, fp, fn, tn are true and false positives and negatives. Early labels are a biased sample.",
+        "the usual shares of each. A jump of wrong ones here comes before confirmed metrics move.",
+        "reqps",
+        Target(
+            promql.rate(naming.OUTCOMES_ARRIVED, RATE, *VERSIONS, by=(*promql.VERSION, "outcome")),
+            "{{version}} {{outcome}}",
+        ),
+        terms=("label",),
+        empty="no labels yet, or the evaluator is not scraped",
+    )
+
+
 def _wrong() -> Iterator[Panel]:
     yield lines(
         "Which version answers with nothing?",
@@ -213,6 +291,11 @@ def _wrong() -> Iterator[Panel]:
         link=Link("Each feature", FEATURES),
         transformations=(sorted_by("Value", falling=True), named(columns, hidden=("model",))),
     )
+
+
+def _held(metric: naming.Metric, *labels: str, among: tuple[str, ...] = VERSIONS) -> str:
+    """A gauge of the evaluator; of two evaluators either one."""
+    return f"max by ({', '.join((*promql.VERSION, *labels))}) ({selector(metric, *among)})"
 
 
 # Answers.

@@ -69,6 +69,12 @@ COLUMN_CHOICE = Variable(
     f"label_values({selector(naming.REFERENCE_ROWS, *VERSIONS, matcher('column', OUTPUTS, '!~'))}, column)",
     "Features that the reference knows. Choose a few: each has a row of its own below.",
 )
+METRIC_CHOICE = Variable(
+    "metric",
+    "Metric",
+    f"label_values({selector(naming.QUALITY, *VERSIONS)}, metric)",
+    "Metrics of outcomes that labels can tell. Choose one, or a few of the same scale.",
+)
 INSTANCE_CHOICE = Variable(
     "instance",
     "Replica",

@@ -350,8 +350,60 @@ ALERTS: dict[str, Alert] = {
             Alert(
                 judged(naming.QUALITY_LOW),
                 f"Outcomes of {_WHO} are worse than allowed.",
-                f"{{{{ $labels.signal }}}} of confirmed labels is {_QUALITY}, past its owner's limit. Judged by the evaluator.",
+                f"{{{{ $labels.signal }}}} of confirmed labels is {_QUALITY}: past its owner's limit, or fallen. Judged by the"
+                " evaluator.",
                 MODEL,
+                judged=True,
+            ),
+        ),
+        (
+            naming.FEAR_CAME_TRUE,
+            Alert(
+                judged(naming.FEAR_CAME_TRUE),
+                f"What is feared of {_WHO} has come true: {{{{ $labels.column }}}}.",
+                "{{ $labels.signal }} of confirmed labels is past the limit that was set for it. Judged by the evaluator.",
+                MODEL,
+                judged=True,
+            ),
+        ),
+        (
+            naming.SLOW_LEAK,
+            Alert(
+                judged(naming.SLOW_LEAK),
+                f"Outcomes of {_WHO} get worse day by day.",
+                f"{{{{ $labels.signal }}}} of confirmed labels is {_QUALITY}. Judged by the evaluator, by a CUSUM over days.",
+                MODEL,
+                judged=True,
+            ),
+        ),
+        (
+            naming.CONCEPT_DRIFT,
+            Alert(
+                judged(naming.CONCEPT_DRIFT),
+                f"Scores of {_WHO} no longer mean what they meant.",
+                "Labels of two days in a row, or of one by far, are not what the scores promised. Judged by the evaluator.",
+                MODEL,
+                judged=True,
+            ),
+        ),
+        (
+            naming.LABELS_LATE,
+            Alert(
+                judged(naming.LABELS_LATE),
+                f"Labels of {_WHO} are late.",
+                "Less than half of the labels have come that should be there by now. Judged by the evaluator.",
+                MODEL,
+                judged=True,
+            ),
+        ),
+        (
+            naming.TRAIN_SERVE_SKEW,
+            Alert(
+                judged(naming.TRAIN_SERVE_SKEW),
+                f"{{{{ $labels.column }}}} of {_WHO} never looked like the training data.",
+                f"Signal {{{{ $labels.signal }}}} ({_NAMES}) of the version's first day is beyond its line. Judged by the"
+                " evaluator.",
+                FEATURES,
                 judged=True,
             ),
         ),

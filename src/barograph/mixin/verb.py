@@ -3,15 +3,15 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from barograph.mixin.options import Options
+from barograph.terminal import FINDING, wrong
 
-FINDING, WRONG_USE = 1, 2
 LONG = 200  # characters of a query that are shown
 _OBJECTIVE = "share of calls, 0 to 1"
 
@@ -78,10 +78,10 @@ def mixin(
         if value is not None
     }
     if prometheus is not None and not check:
-        _wrong("--prometheus: it is asked by --check; give both")
+        wrong("--prometheus: it is asked by --check; give both")
     if check and chosen:
         flag = "--" + next(iter(chosen)).replace("_", "-")
-        _wrong(f"{flag}: --check reads what is there and writes nothing; leave {flag} out")
+        wrong(f"{flag}: --check reads what is there and writes nothing; leave {flag} out")
     from barograph.mixin.write import MixinError
 
     try:
@@ -90,7 +90,7 @@ def mixin(
         else:
             _write(folder, chosen)
     except MixinError as error:
-        _wrong(str(error))
+        wrong(str(error))
 
 
 def _write(folder: str, chosen: dict[str, Any]) -> None:
@@ -136,26 +136,19 @@ def _check(folder: str, prometheus: str | None) -> None:
 def _validate(options: Options) -> None:
     for name in ("error_objective", "latency_objective"):
         if not 0 < getattr(options, name) < 1:
-            _wrong(
+            wrong(
                 f"--{name.replace('_', '-')}: {getattr(options, name):g} is no share; give one between 0 and 1"
             )
     if not options.latency_seconds > 0:
-        _wrong(f"--latency-seconds: {options.latency_seconds:g}; give seconds above 0")
+        wrong(f"--latency-seconds: {options.latency_seconds:g}; give seconds above 0")
     for name in ("runbook_url", "grafana_url", "console_url"):
         url = getattr(options, name)
         if url and not url.startswith(("http://", "https://")):
-            _wrong(f"--{name.replace('_', '-')}: {url!r}; give an address such as https://host/path")
+            wrong(f"--{name.replace('_', '-')}: {url!r}; give an address such as https://host/path")
     from barograph.mixin.provisioning import job_name
 
     for name in ("job", "evaluator_job"):
         try:
             job_name(getattr(options, name))
         except ValueError as error:
-            _wrong(f"--{error}")
-
-
-def _wrong(text: str) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(
-        f"[bold red]barograph:[/bold red] {escape(text)}", highlight=False
-    )
-    raise typer.Exit(WRONG_USE)
+            wrong(f"--{error}")

@@ -4,10 +4,12 @@ A metric is a function of a profile and an entry in METRICS. An interval holds t
 such profiles: Jeffreys for shares, Wilson for F1, DeLong for ROC AUC, the delta method on the counts for what is made of
 several of them, the normal one for means. Rows are taken to be independent.
 
-intervals.py: estimates.  curves.py: by threshold, and calibration.  measures.py: the metrics, and METRICS.
+intervals.py: estimates.  curves.py: by threshold, and calibration.  measures.py: the metrics, and METRICS.  formula.py: an
+owner's own.
 """
 
 from barograph.performance.curves import Calibration, Thresholds, by_threshold, calibration
+from barograph.performance.formula import Formula, FormulaError, with_formulas
 from barograph.performance.intervals import Estimate, jeffreys, wilson
 from barograph.performance.measures import METRICS, Metric, by_class, confusion, metrics, residual_quantiles
 
@@ -15,6 +17,8 @@ __all__ = [
     "METRICS",
     "Calibration",
     "Estimate",
+    "Formula",
+    "FormulaError",
     "Metric",
     "Thresholds",
     "by_class",
@@ -25,4 +29,5 @@ __all__ = [
     "metrics",
     "residual_quantiles",
     "wilson",
+    "with_formulas",
 ]

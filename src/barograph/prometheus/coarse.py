@@ -57,6 +57,7 @@ class CoarseReference:
             baseline=_merged(reference.baseline, coarse, merge),
             training=None if reference.training is None else _merged(reference.training, coarse, merge),
             windows=None if windows is None else replace(windows, counts=merge(windows.counts)),
+            labelled=None,  # outcomes are counted over the bins, and those are others now
         )
         first = np.unique(cells.index, return_index=True)[1]
         slots = {
