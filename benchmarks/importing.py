@@ -9,8 +9,11 @@ import barograph
 from benchmarks import peers
 from benchmarks.measure import Budget, Result, Scale, median, number
 
-# What only the evaluator, the mixin and the demo need, with their extras.
-EXTRAS = ("console", "demo", "grafana", "mixin", "prometheus")
+# What the evaluator, the verbs, the mixin and the demo have for themselves: no service imports it.
+EXTRAS = (
+    "console", "demo", "errors", "grafana", "heuristics_job", "history", "labels", "mixin", "performance", "prometheus",
+    "tables",
+)  # fmt: skip
 
 CODE = """
 import json, sys, time
