@@ -16,7 +16,7 @@ import world as served
 from barograph import naming
 from barograph.config import Config, ModelConfig
 from barograph.labels import step
-from barograph.labels.counting import UnknownBins, outcome_series
+from barograph.labels.counting import CELLS, UnknownBins, outcome_series
 from barograph.labels.join import Join
 from barograph.labels.joiner import Joiner
 from barograph.labels.quality import quality_gauges, settled
@@ -219,7 +219,7 @@ def test_ages_of_labels_are_counted_by_class(world):
     world.tell(["b"], [False])
     world.join.run("m")
     (series,) = world.tiles.series(naming.LABEL_AGES)
-    counts = world.tiles.window(series, START, START + HOUR).counts.reshape(2, -1, 16)
+    counts = world.tiles.window(series, START, START + HOUR).counts.reshape(2, -1, CELLS)
     assert counts.sum() == 2 and counts[1].sum() == 1
     assert np.flatnonzero(counts[1].sum(axis=1)) < np.flatnonzero(counts[0].sum(axis=1))
 

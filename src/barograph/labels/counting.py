@@ -23,7 +23,7 @@ from barograph.outcomes import Countable, OutcomeBins, tally_to
 from barograph.tiles import HOUR, Increment
 
 MICROSECONDS = 1_000_000
-CELLS = 16  # of a score, by which it is learnt how late labels come
+CELLS = 8  # of a score, by which it is learnt how late labels come
 
 
 class UnknownBins(LookupError):
