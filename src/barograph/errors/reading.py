@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from barograph.labels.keys import keys
+from barograph.labels.rows import FEEDBACK_COLUMNS, floats, outcomes, times
 from barograph.logs import Log
 
-FEEDBACK = ("id", "label", "label_text", "time", "arrival", "kind")
-LABEL = "label"  # the kind of feedback that tells the outcome
 TASKS = ("binary", "multiclass", "regression")
 
 
@@ -39,7 +38,7 @@ class Labelled:
         """float64[n]: the scores, NaN where none was logged."""
         if "score" not in self.table.column_names:
             return np.full(len(self), np.nan)
-        return _floats(self.table["score"])
+        return floats(self.table["score"])
 
     def __len__(self) -> int:
         return len(self.times)
@@ -62,14 +61,14 @@ def read(
     """
     predictions = _predictions(log, model, version, since, until)
     labels = _labels(log, model)
-    made, told = _keys(predictions["id"]), _keys(labels["id"])
-    first = _one_each(made, _micro(predictions["time"]), last=False)
-    latest = _one_each(told, _micro(labels["time"]), _micro(labels["arrival"]), last=True)
+    made, told = keys(predictions["id"], first=True), keys(labels["id"], first=True)
+    first = _one_each(made, times(predictions["time"]), last=False)
+    latest = _one_each(told, times(labels["time"]), times(labels["arrival"]), last=True)
     known = told[latest]
     at = np.minimum(np.searchsorted(known, made[first]), max(len(known) - 1, 0))
     here = known[at] == made[first] if len(known) else np.zeros(len(first), dtype=bool)
     rows, labels = first[here], labels.take(latest[at[here]])
-    order = np.lexsort((rows, _micro(predictions["time"])[rows]))
+    order = np.lexsort((rows, times(predictions["time"])[rows]))
     table, labels = predictions.take(rows[order]), labels.take(order)
     return _labelled(table, labels, model, task, threshold)
 
@@ -95,20 +94,16 @@ def _predictions(
 
 
 def _labels(log: Log, model: str) -> pa.Table:
-    tables = list(log.read("feedback", model, FEEDBACK))
+    tables = list(log.read("feedback", model, FEEDBACK_COLUMNS))
     if not tables:
         raise ErrorsError(
             f"{model}: no label is in the log; tell them with monitor.feedback or barograph labels import"
         )
     whole = pa.concat_tables(tables)
-    whole = whole.filter(pc.equal(pc.fill_null(whole["kind"], LABEL), LABEL))
-    return whole.set_column(3, "time", pc.coalesce(whole["time"], whole["arrival"]))
-
-
-def _keys(ids: pa.ChunkedArray) -> np.ndarray:
-    """The first row of a request goes by the request's own id, too: `b41f/0` is `b41f`."""
-    first = pc.ends_with(ids, "/0")
-    return keys(pc.replace_substring_regex(ids, "/0$", "") if pc.any(first).as_py() else ids)
+    whole = outcomes(whole)
+    return whole.set_column(
+        whole.column_names.index("time"), "time", pc.coalesce(whole["time"], whole["arrival"])
+    )
 
 
 def _one_each(found: np.ndarray, *by: np.ndarray, last: bool) -> np.ndarray:
@@ -120,16 +115,12 @@ def _one_each(found: np.ndarray, *by: np.ndarray, last: bool) -> np.ndarray:
     return np.asarray(order[edge[: len(order)]])
 
 
-def _micro(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy())
-
-
 def _moment(seconds: float) -> pa.Scalar:
     return pa.scalar(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds), pa.timestamp("us", "UTC"))
 
 
 def _labelled(table: pa.Table, labels: pa.Table, model: str, task: str | None, threshold: float) -> Labelled:
-    score, answer, label = (_floats(c) for c in (table["score"], table["prediction"], labels["label"]))
+    score, answer, label = (floats(c) for c in (table["score"], table["prediction"], labels["label"]))
     texts = [c.null_count < len(c) for c in (table["prediction_text"], labels["label_text"])]
     if task is None:
         task = (
@@ -153,7 +144,7 @@ def _labelled(table: pa.Table, labels: pa.Table, model: str, task: str | None, t
     told = pa.array(true, pa.string() if task == "multiclass" else pa.float64(), from_pandas=True)
     rows = np.flatnonzero(known)
     whole = table.append_column(_free(table, "label"), told).take(rows)
-    return Labelled(task, whole, _micro(whole["time"]) / 1e6, predicted[rows], true[rows])
+    return Labelled(task, whole, times(whole["time"]) / 1e6, predicted[rows], true[rows])
 
 
 def _free(table: pa.Table, name: str) -> str:
@@ -161,10 +152,6 @@ def _free(table: pa.Table, name: str) -> str:
     while name in table.column_names:
         name += "_"
     return name
-
-
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy())
 
 
 def _binary(values: np.ndarray) -> bool:

@@ -23,10 +23,10 @@ def prediction_rows(tables: Iterable[pa.Table], names: KnownNames) -> tuple[Loos
         named = _named(table)
         nameless += len(table) - len(named)
         columns = {
-            "time": _times(named["time"]),
+            "time": times(named["time"]),
             "group": _groups(named, names),
-            "score": _floats(named["score"]),
-            "prediction": _floats(named["prediction"]),
+            "score": floats(named["score"]),
+            "prediction": floats(named["prediction"]),
             "class": _codes(named["prediction_text"], names),
         }
         rows.add(keys(named["id"], first=True), columns)
@@ -37,13 +37,13 @@ def feedback_rows(tables: Iterable[pa.Table], names: KnownNames) -> Loose:
     """Labels."""
     rows = Loose("time", "delay", "label", "class")
     for table in tables:
-        named = _named(_outcomes(table))
-        arrival = _times(named["arrival"])
-        time = _times(pc.coalesce(named["time"], named["arrival"]))
+        named = _named(outcomes(table))
+        arrival = times(named["arrival"])
+        time = times(pc.coalesce(named["time"], named["arrival"]))
         columns = {
             "time": time,
             "delay": arrival - time,
-            "label": _floats(named["label"]),
+            "label": floats(named["label"]),
             "class": _codes(named["label_text"], names),
         }
         rows.add(keys(named["id"], first=True), columns)
@@ -54,18 +54,21 @@ def _named(table: pa.Table) -> pa.Table:
     return table.filter(pc.is_valid(table["id"])) if table["id"].null_count else table
 
 
-def _outcomes(table: pa.Table) -> pa.Table:
+def outcomes(table: pa.Table) -> pa.Table:
+    """Feedback that tells the outcome."""
     kinds = table["kind"]
     return (
         table if kinds.null_count == len(kinds) else table.filter(pc.equal(pc.fill_null(kinds, LABEL), LABEL))
     )
 
 
-def _times(column: pa.ChunkedArray) -> np.ndarray:
+def times(column: pa.ChunkedArray) -> np.ndarray:
+    """int64[n]: microseconds."""
     return np.asarray(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy())
 
 
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
+def floats(column: pa.ChunkedArray) -> np.ndarray:
+    """float64[n]: NaN where there is none."""
     values = column.cast(pa.float64())
     return np.asarray((pc.fill_null(values, np.nan) if values.null_count else values).to_numpy())
 
