@@ -6,12 +6,12 @@ cell promises. Of a multiclass model it is P(right | confidence). A regression h
 is as large, and of the sign, that it was.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
+from barograph.cusum import ALLOWED, Shift, rising
 from barograph.drift import Merge
 from barograph.estimate import isotonic
 from barograph.outcomes import OutcomeBins
@@ -24,10 +24,7 @@ INFORMATION = (
 )
 FLOOR = 0.02  # of a standard deviation: a change of what scores mean that matters to nobody
 ALPHA = 0.01  # of ordinary days are beyond the line; an alarm takes two in a row, or twice the line
-ALLOWED = 0.5  # standard errors a day that a CUSUM forgives
-LIMIT = 8.0  # of the CUSUM: ordinary days cross it once in 50 years
-OVER = 4.0  # of a CUSUM of days that are nearer to ordinary ones than to what they were: it is over
-WEEK = 7  # days
+LATELY = 14  # days, of which a drift that adds up is told
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +114,7 @@ class Meaning:
             for sign in (1, -1):
                 since = rising(sign * found.z[:, -1], found.allowed)
                 if since is not None:
-                    lately = counts[max(since, len(counts) - 2 * WEEK) :].sum(axis=0, keepdims=True)
+                    lately = counts[max(since, len(counts) - LATELY) :].sum(axis=0, keepdims=True)
                     return since, self._deviations(lately).verdict(0, -1)
         since, group = _off(found.z, found.lines)
         if since is None and not found.told[last].any():
@@ -230,62 +227,3 @@ def _cells(information: np.ndarray) -> np.ndarray:
     before = np.cumsum(information) - information / 2
     place = np.minimum((before / information.sum() * CELLS).astype(np.intp), CELLS - 1)
     return np.unique(place, return_inverse=True)[1]
-
-
-class Shift:
-    """Days that are worse since `onset`, by a `level`, until later ones are nearer to ordinary ones for sure."""
-
-    def __init__(self, onset: int, values: Sequence[float], least: float) -> None:
-        self.onset, self._least = onset, least
-        self._days, self._total = len(values), float(sum(values))
-        self._level, self._back = self._total / self._days, 0.0
-
-    def lasts(self, value: float) -> bool:
-        """Whether it goes on after one more day."""
-        self._days, self._total = self._days + 1, self._total + value
-        self._level = max(self._level, self._total / self._days)
-        self._back = max(0.0, self._back + max(self._level / 2, self._least) - value)
-        return self._back < OVER
-
-
-class Cusum:
-    """What adds up over days (Page, 1954), and the shift that it found; `began` is the day on which that showed."""
-
-    def __init__(self) -> None:
-        self.shift: Shift | None = None
-        self.began, self._first, self._values, self._total = 0, 0, list[float](), 0.0
-
-    def take(self, i: int, value: float, allowed: float) -> None:
-        """One more day."""
-        if self.shift is not None:
-            self.shift = self.shift if self.shift.lasts(value) else None
-            return
-        if self._total <= 0:
-            self._first, self._values = i, []
-        self._values.append(value)
-        self._total = max(0.0, self._total + value - allowed)
-        if self._total > LIMIT:
-            self.shift, self.began, self._total = Shift(self._first, self._values, allowed), i, 0.0
-
-    def forget(self, day: int) -> None:
-        """What showed from a day on is something else."""
-        self._total = 0.0
-        if self.began >= day:
-            self.shift = None
-
-    @property
-    def onset(self) -> int | None:
-        """The first day of the shift that goes on; None where there is none."""
-        return None if self.shift is None else self.shift.onset
-
-
-def rising(z: np.ndarray, allowed: np.ndarray) -> int | None:
-    """The onset of what a CUSUM of days adds up, if the last one is still in it; NaN says nothing.
-
-    >>> rising(np.array([0.0, 0.0, 3.0, 3.0, 3.0, 3.0]), np.full(6, 0.5))
-    2
-    """
-    sums = Cusum()
-    for i, (value, least) in enumerate(zip(np.nan_to_num(z).tolist(), allowed.tolist(), strict=True)):
-        sums.take(i, value, least)
-    return sums.onset

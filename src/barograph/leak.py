@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barograph.concept import ALLOWED, WEEK, Cusum, Shift
+from barograph.cusum import ALLOWED, Cusum, Shift
 from barograph.outcomes import OutcomeBins, OutcomeProfile
 from barograph.performance import confusion
 from barograph.quantiles import ratio
@@ -22,6 +22,7 @@ CLEARLY = (
     4.0  # by how much a step must fit better than a line, in squared standard errors, to be called sudden
 )
 MOST = 20.0  # standard errors that one day adds at most
+WEEK = 7  # days, which a fall is measured against
 
 _Measure = Callable[[OutcomeProfile], tuple[float, float, float]]
 
