@@ -417,7 +417,7 @@ def _expected(bins: OutcomeBins, chance: np.ndarray, parts: np.ndarray, rows: np
 def _roc_auc(
     counts: np.ndarray, held: np.ndarray, parts: np.ndarray, sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `slopes.roc_auc_of_chances` tells of counts (windows, slots), whose copy `held` is spent on it."""
+    """What `slopes.roc_auc` and `of_flips` tell of counts (windows, slots), by the rows' midranks; the copy `held` is spent."""
     p, n, flips, _ = sums[6:]
     ranks = np.cumsum(counts, axis=-1).astype(np.float64)
     ranks *= 2

@@ -93,24 +93,3 @@ def roc_auc(positives: np.ndarray, negatives: np.ndarray) -> Slopes:
         above = 1 - (np.cumsum(positives, axis=-1) - positives / 2) / p
         auc = np.sum(positives * below, axis=-1, keepdims=True) / p
         return Slopes(auc[..., 0], (below - auc) / p, (above - auc) / n)
-
-
-def roc_auc_of_chances(rows: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`roc_auc` of rows (..., slots), each positive with its slot's chance (slots,), and its variance, each (...).
-
-    The same as `roc_auc` and `of_flips` give, by way of the rows' midranks, at half the cost.
-
-    >>> rows, chance = np.array([9.0, 11.0]), np.array([1 / 9, 9 / 11])
-    >>> round(float(roc_auc_of_chances(rows, chance)[0]), 2)
-    0.85
-    """
-    up_to = np.cumsum(rows, axis=-1)  # of whole numbers, four times as fast
-    rows = rows.astype(np.float64)
-    ranks = up_to - 0.5 * rows
-    p = rows @ chance
-    n = up_to[..., -1] - p
-    with np.errstate(divide="ignore", invalid="ignore"):
-        auc = ((rows * ranks) @ chance - p**2 / 2) / (p * n)
-        ranks -= (auc * n + (1 - auc) * p)[..., None]
-        ranks *= ranks
-        return auc, ((rows * ranks) @ (chance * (1 - chance))) / (p * n) ** 2
