@@ -4,17 +4,15 @@ A regression over the numbers among the features of the first one (`model`), of 
 error is 12 minutes.
 """
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from barograph import Reference
 from barograph.demo import flights
-from barograph.demo.model import require_private
+from barograph.demo import model as artefacts
 
 NAME, VERSION = "arrival-delay", "1"
 MODEL_FILE, REFERENCE_FILE = "arrival-delay.joblib", "arrival-delay.reference.json"
@@ -50,14 +48,5 @@ def freeze(model: HistGradientBoostingRegressor, rows: pd.DataFrame, training: p
     )
 
 
-def save(model: HistGradientBoostingRegressor, directory: Path) -> Path:
-    """Write the model into the demo's own directory."""
-    path = directory / MODEL_FILE
-    joblib.dump(model, path)
-    return path
-
-
-def load(directory: Path) -> Any:
-    """Read the model that `save` wrote, from the demo's own directory and from nowhere else (see `model.load`)."""
-    require_private(directory)
-    return joblib.load(directory / MODEL_FILE)
+save = partial(artefacts.save, file=MODEL_FILE)
+load = partial(artefacts.load, file=MODEL_FILE)

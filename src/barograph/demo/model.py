@@ -98,14 +98,14 @@ def importance(model: Pipeline, rows: pd.DataFrame) -> dict[str, float]:
     return dict(zip(flights.FEATURES, (loss / loss.sum()).tolist(), strict=True))
 
 
-def save(model: Pipeline, directory: Path) -> Path:
-    """Write the model into the demo's own directory."""
-    path = directory / MODEL_FILE
+def save(model: Any, directory: Path, file: str = MODEL_FILE) -> Path:
+    """Write a model into the demo's own directory."""
+    path = directory / file
     joblib.dump(model, path)
     return path
 
 
-def load(directory: Path) -> Any:
+def load(directory: Path, file: str = MODEL_FILE) -> Any:
     """Read the model that `save` wrote, from the demo's own directory.
 
     A joblib file runs code when it is read. So it is read from nowhere but a directory that `require_private` accepts, which
@@ -113,7 +113,7 @@ def load(directory: Path) -> Any:
     read files, and the monitor identifies this one by its digest.)
     """
     require_private(directory)
-    return joblib.load(directory / MODEL_FILE)
+    return joblib.load(directory / file)
 
 
 def require_private(directory: Path) -> None:
