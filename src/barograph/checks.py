@@ -173,10 +173,10 @@ class Look:
             if known is not None:
                 yield bins, known
 
-    def days(self, bins: OutcomeBins) -> Days:
-        """What labels say of the version's last 90 days."""
+    def days(self, bins: OutcomeBins, segment: str = "") -> Days:
+        """What labels say of the version's last 90 days, of all rows or of a segment."""
         book = self.book or DayBook(self.tiles)
-        return book.of(self.version.model, self.version.version, bins, self.end)
+        return book.of(self.version.model, self.version.version, bins, self.end, segment)
 
     def early(self, bins: str) -> np.ndarray:
         """Counts of the columns in the version's first day, int64[slots]."""

@@ -80,7 +80,7 @@ def evaluate(
     that stopped it. `book` remembers what labels say from one pass to the next.
     """
     changes: list[Change] = []
-    counters, found = Counters(tiles, now), deployed(tiles)
+    counters, found, book = Counters(tiles, now), deployed(tiles), book or DayBook(tiles)
     references.room = max(ROOM, 2 * sum(len(v.references) for v in found if now - v.last <= DAY))
     alerts: dict[str, list[Alert]] = {}
     for one in ledger.alerts():
@@ -89,7 +89,7 @@ def evaluate(
     for model, versions in by_model(found).items():
         try:
             with tiles.transaction():
-                watch = _Watch(tiles, ledger, references, config, model, counters, book or DayBook(tiles))
+                watch = _Watch(tiles, ledger, references, config, model, counters, book)
                 watch.take(alerts.get(model, ()), incidents.get(model))
                 for version in versions:
                     watch.deployment(version)

@@ -4,9 +4,10 @@ All of it of predictions whose labels have matured; nothing judges early ones. A
 CHECKS.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from barograph.concept import INFORMATION, Meaning, Verdict
 from barograph.config import QUALITY
 from barograph.drift import SIGNALS
 from barograph.known import Known
-from barograph.labels.days import ENOUGH, ENOUGH_DAYS, LATE, LOOKED_BACK, DayBook, Days, days_of
+from barograph.labels.days import ENOUGH, ENOUGH_DAYS, LATE, LOOKED_BACK, Days, days_of
 from barograph.labels.quality import Settled, settled
 from barograph.leak import Course, Losses, Usual, course
 from barograph.maturity import FINAL
@@ -30,6 +31,8 @@ from barograph.tiles import DAY, HOUR
 FIRST_DAYS = 14  # of a version, that are ordinary by definition where the reference has no labels
 FIRST_WEEK = 7 * DAY  # of a version: its labels are compared with those of training
 STALE = 14 * DAY  # nothing is said of now by labels of older predictions
+
+_T = TypeVar("_T")
 
 
 def quality(look: Look) -> list[Condition]:
@@ -73,9 +76,8 @@ def _confirmed(look: Look, name: str, segment: str = "") -> Iterator[tuple[Metri
         metric = with_formulas(known.outcomes.task, look.config.metrics).get(name)
         if metric is None:
             continue
-        book = look.book or DayBook(look.tiles)
         model, version = look.version.model, look.version.version
-        days = book.of(model, version, known.outcomes, look.end, segment)
+        days = look.days(known.outcomes, segment)
         read = partial(settled, look.tiles, model, version, segment, known.outcomes, look.end, days)
         last = days.once("last", read)
         if last is not None:
@@ -94,12 +96,7 @@ def _past(told: Estimate, limit: float, *, below: bool) -> bool | None:
 def fall(look: Look) -> list[Condition]:
     """Quality fell within days, or leaks away over weeks, against the days of the reference."""
     found = []
-    for _, known in look.known():
-        days = _matured(look, known)
-        told = None if days is None else days.once(("fall", known), partial(_course, look, known, days))
-        if days is None or told is None:
-            continue
-        usual, losses, starts, went = told
+    for days, (usual, losses, starts, went) in _worked_out(look, _course):
         metric = METRICS[days.bins.task][usual.metric]
         value, before = _as_metric(usual.metric, losses.mean[-1]), _as_metric(usual.metric, usual.mean)
         figures = _figures(metric.of(days.profiles[-1]))
@@ -121,12 +118,7 @@ def fall(look: Look) -> list[Condition]:
 def concept(look: Look) -> list[Condition]:
     """What scores promise is not what labels say: by far, two days in a row, or a little for long."""
     found = []
-    for _, known in look.known():
-        days = _matured(look, known)
-        told = None if days is None else days.once(("concept", known), partial(_drifted, look, known, days))
-        if days is None or told is None:
-            continue
-        since, last = told
+    for days, (since, last) in _worked_out(look, _drifted):
         text = sentences.concept(days.bins.task, last.low, last.high, last.found, last.promised)
         start = int(days.starts[-1] if since is None else since)
         value, line = (None if np.isnan(x) else x for x in (last.value, last.threshold))
@@ -187,6 +179,15 @@ CHECKS = (quality, fears, fall, concept, late, skew)
 
 def _figures(told: Estimate) -> str:
     return sentences.quality(told.value, told.low, told.high)
+
+
+def _worked_out(look: Look, work: Callable[[Look, Known, Days], _T | None]) -> Iterator[tuple[Days, _T]]:
+    """What is worked out of the matured days of each way that the version is counted, where it can be."""
+    for _, known in look.known():
+        days = _matured(look, known)
+        told = None if days is None else days.once((work, known), partial(work, look, known, days))
+        if days is not None and told is not None:
+            yield days, told
 
 
 def _matured(look: Look, known: Known) -> Days | None:

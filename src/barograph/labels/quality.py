@@ -134,21 +134,23 @@ def quality_gauges(
 def early(tiles: Tiles, model: str, version: str, days: Days) -> dict[str, Estimate]:
     """Metrics of the last predictions whose labels are still arriving, weighed: of the last day where labels take less than one,
     else of as many days back as it takes to tell them."""
-    if days.maturity is None:
+    maturity, span = days.maturity, HOUR if days.slow < DAY else DAY
+    if maturity is None:
         return {}
-    span, cohorts = HOUR, _hours(tiles, model, version, days)
-    if not days.slow < DAY:
-        span, cohorts = DAY, [(days.now - float(days.starts[i]) - DAY, days.profiles[i])
-                              for i in np.flatnonzero(~days.matured).tolist()[: -EARLY_DAYS - 1 : -1]]  # fmt: skip
-    told = [
-        one for one in cohorts if days.maturity.share(one[0], span).min() >= LEAST
-    ]  # else it is too early
+    coming = _hours(tiles, model, version, days) if span == HOUR else _open_days(days)
+    cohorts = [one for one in coming if maturity.share(one[0], span).min() >= LEAST]  # else it is too early
     found: dict[str, Estimate] = {}
-    for n in [len(told)] if span == HOUR and told else range(1, len(told) + 1):
-        found = weighted(days.maturity, told[:n], span=span).estimates
+    for n in range(max(len(cohorts) if span == HOUR else 1, 1), len(cohorts) + 1):
+        found = weighted(maturity, cohorts[:n], span=span).estimates
         if any(one.enough for one in found.values()):
             break
     return found
+
+
+def _open_days(days: Days) -> list[tuple[float, OutcomeProfile]]:
+    """Outcomes of the last days whose labels are still arriving, the latest first: how old each is, and what has come."""
+    chosen = np.flatnonzero(~days.matured).tolist()[: -EARLY_DAYS - 1 : -1]
+    return [(days.now - float(days.starts[i]) - DAY, days.profiles[i]) for i in chosen]
 
 
 def _hours(tiles: Tiles, model: str, version: str, days: Days) -> list[tuple[float, OutcomeProfile]]:
