@@ -35,7 +35,7 @@ help:
 	@:
 
 .venv/.%: requirements/%.txt requirements/build.txt pyproject.toml tools/venv.py \
-		hatch_build.py src/barograph/_compiled.c
+		hatch_build.py $(wildcard src/barograph/_compiled*.c)
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the path: barograph needs Python 3.11 or newer."; exit 2; }
 	@$(PYTHON) tools/venv.py $*
 

@@ -254,6 +254,23 @@ def test_arrays_that_do_not_fit_are_refused():
             compiled.count(*wrong)
 
 
+@needs_compiler
+@given(st.lists(st.integers(0, 5)), st.sampled_from([1, -1]))
+def test_a_tally_adds_as_often_as_a_place_is_named(places, sign):
+    counts = np.arange(6)
+    compiled.tally(counts, np.array(places, dtype=np.int64), sign)
+    assert np.array_equal(counts, np.arange(6) + sign * np.bincount(np.array(places, dtype=int), minlength=6))
+
+
+@needs_compiler
+@pytest.mark.parametrize("place", [-1, 6, 2**62])
+def test_a_tally_refuses_a_place_that_is_none(place):
+    with pytest.raises(ValueError, match="do not fit"):
+        compiled.tally(np.zeros(6, dtype=np.int64), np.array([0, place]), 1)
+    with pytest.raises(ValueError, match="do not fit"):
+        compiled.tally(np.zeros(6, dtype=np.int64), np.array([0], dtype=np.int32), 1)
+
+
 def test_everything_works_without_it():
     code = (
         "import tempfile; from barograph import Monitor, Reference, compiled, naming;"

@@ -294,6 +294,39 @@ def test_only_the_columns_that_are_wanted_are_read(tmp_path: Path, monkeypatch: 
         place.keep(NOW)
 
 
+def test_columns_without_any_value_in_a_table_are_none_and_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, seen = Log(tmp_path), list[list[str]]()
+    monkeypatch.setattr(keeping, "GROUP_ROWS", 2)
+    with predicting(place) as writer:
+        writer.append({"id": ["a", "b"], "score": [None, None]}, 2, {"x": [None, None]})
+        writer.append({"id": ["c", "d"], "score": [0.5, None]}, 2, {"x": [None, 2.0]})
+    before = rows(place, ["id", "score", "x"])
+    place.keep(NOW)
+    original = keeping.Union.table
+
+    def table(self: Any, part: pa.RecordBatch, *rest: Any) -> pa.Table:
+        seen.append(part.schema.names)
+        return original(self, part, *rest)
+
+    monkeypatch.setattr(keeping.Union, "table", table)
+    assert rows(place, ["id", "score", "x"]) == before
+    assert rows(place, ["x"]) == [{"x": row["x"]} for row in before]
+    assert seen == [["id"], ["id", "score", "x"], ["x"], ["x"]]
+
+
+def test_tables_hold_ids_and_times_as_differences(tmp_path: Path) -> None:
+    place = Log(tmp_path)
+    with predicting(place) as writer:
+        log_ids(writer, ["a", "b"])
+    place.keep(NOW)
+    group = pq.read_metadata(files(place, ".parquet")[0]).row_group(0)
+    encodings = {group.column(i).path_in_schema: group.column(i).encodings for i in range(group.num_columns)}
+    assert "DELTA_LENGTH_BYTE_ARRAY" in encodings["id"]
+    assert all("DELTA_BINARY_PACKED" in encodings[name] for name in ("time", "arrival"))
+
+
 def test_reading_what_is_not_there_says_so_or_is_empty(tmp_path: Path) -> None:
     assert ids(Log(tmp_path / "nowhere")) == []
     with pytest.raises(ValueError, match="kind: 'labels'.*predictions, feedback"):

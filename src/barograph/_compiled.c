@@ -547,12 +547,48 @@ PyDoc_STRVAR(count_doc,
 "Count values (float64: each `step`-th from `first` on) in their slots (counts: int64), and add them up (sums: float64).\n"
 "`table` (uint8 or uint16) gives the slot of a key of so many `bits`; one that is no slot says to search the edges.");
 
+/* How many of the places come before the first one that there is not. */
+static Py_ssize_t tally_places(int64_t *counts, Py_ssize_t size, const int64_t *places, Py_ssize_t n, int64_t sign) {
+    Py_ssize_t i;
+    for (i = 0; i < n; i++) {
+        if ((uint64_t)places[i] >= (uint64_t)size)
+            break;
+        counts[places[i]] += sign;
+    }
+    return i;
+}
+
+static PyObject *tally(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    Py_buffer counts, places;
+    Py_ssize_t done = -1;
+    int sign;
+    if (!PyArg_ParseTuple(arguments, "w*y*i:tally", &counts, &places, &sign))
+        return NULL;
+    if (counts.itemsize == 8 && places.itemsize == 8) {
+        Py_BEGIN_ALLOW_THREADS
+        done = tally_places(counts.buf, counts.len / 8, places.buf, places.len / 8, sign);
+        Py_END_ALLOW_THREADS
+    }
+    done = done == places.len / 8;
+    PyBuffer_Release(&counts);
+    PyBuffer_Release(&places);
+    if (!done) {
+        PyErr_SetString(PyExc_ValueError, "tally: the arrays do not fit together");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(tally_doc,
+"tally($module, counts, places, sign, /)\n--\n\n"
+"Add `sign` to the counts (int64) at some places (int64), as often as each is named.");
+
 #include "_compiled_keys.c"
 
 static PyMethodDef functions[] = {
     {"count", count, METH_VARARGS, count_doc}, {"keys", keys_of, METH_VARARGS, keys_doc},
     {"sort", sort, METH_VARARGS, sort_doc},    {"find", find, METH_VARARGS, find_doc},
-    {NULL, NULL, 0, NULL},
+    {"tally", tally, METH_VARARGS, tally_doc}, {NULL, NULL, 0, NULL},
 };
 
 static int execute(PyObject *module) {

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from barograph import naming
 
-__all__ = ["Drained", "Packed", "Packer", "available", "count", "find", "keys", "sort"]
+__all__ = ["Drained", "Packed", "Packer", "available", "count", "find", "keys", "sort", "tally"]
 
 try:
-    from barograph._compiled import Packed, count, find, keys, sort
+    from barograph._compiled import Packed, count, find, keys, sort, tally
 except ImportError:  # a platform that nothing was compiled for
-    Packed = count = find = keys = sort = None  # type: ignore[assignment,misc]
+    Packed = count = find = keys = sort = tally = None  # type: ignore[assignment,misc]
 if os.environ.get(naming.PURE_VARIABLE, "0") not in ("", "0"):
-    Packed = count = find = keys = sort = None  # type: ignore[assignment,misc]
+    Packed = count = find = keys = sort = tally = None  # type: ignore[assignment,misc]
 
 
 class Drained(NamedTuple):

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from barograph import frames
+from barograph import compiled, frames
 from barograph.bins import BinSet, CategoryBins, NumericBins, score_bins
 from barograph.drift import ColumnReference
 from barograph.lookup import Lookup
@@ -494,7 +494,9 @@ _TASKS = {"binary": _binary, "multiclass": _multiclass, "regression": _regressio
 def tally_to(counts: np.ndarray, places: np.ndarray, sign: int) -> None:
     """Add 1, or -1, to each of some places of counts (int64, contiguous), by their number in the order of memory."""
     flat = counts.reshape(-1)
-    if len(flat) > _SPARSE * len(places):
+    if compiled.tally is not None:
+        compiled.tally(flat, places.astype(np.int64, copy=False), sign)
+    elif len(flat) > _SPARSE * len(places):
         np.add.at(flat, places, sign)
     else:
         flat += sign * np.bincount(places, minlength=len(flat))

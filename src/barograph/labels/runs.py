@@ -185,7 +185,9 @@ def taken(values: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
     """`values[rows]`."""
     if alike(values) and isinstance(rows, np.ndarray):
         return repeated(values[0], len(rows))
-    return np.asarray(values[rows])
+    if isinstance(rows, slice):
+        return values[rows]
+    return np.take(values, rows, mode="clip")  # half the time of an index, which is looked at first
 
 
 def joined(arrays: Sequence[np.ndarray], kind: "np.dtype[Any]") -> np.ndarray:
@@ -230,7 +232,7 @@ def sort(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if compiled.sort is not None:
         order = np.empty(len(keys), dtype=np.uint32)
         compiled.sort(keys, order)
-        return keys, order
+        return keys, order.astype(np.intp)  # once, and not for each column
     part = (keys >> np.uint64(56)).astype(np.uint8)  # first into parts that fit into the cache: half the time
     order = np.argsort(part, kind="stable")
     parted, ends = keys[order], np.cumsum(np.bincount(part, minlength=256))

@@ -161,7 +161,9 @@ class Rows:
         with part.store.table(part.entry) as table:
             for low, group in _groups(table, todo):
                 try:
-                    rows = table.read_row_group(group, columns=list(columns))
+                    rows = table.read_row_group(
+                        group, columns=_filled(table.metadata.row_group(group), columns)
+                    )
                 except FAILURES as error:
                     if not is_damage(error, part.store):
                         raise
@@ -241,6 +243,19 @@ def _groups(table: pq.ParquetFile, todo: Sequence["_Range"]) -> Iterator[tuple[i
         if any(one.begin < high and low < one.end for one in todo):
             yield low, group
         low = high
+
+
+def _filled(group: pq.RowGroupMetaData, columns: Sequence[str]) -> list[str]:
+    """The columns that have any value in a row group, as it says itself, for decoding the others costs as much; at least one."""
+    chunks = map(group.column, range(group.num_columns))
+    empty = {
+        chunk.path_in_schema
+        for chunk in chunks
+        if (said := chunk.statistics) is not None
+        and said.has_null_count
+        and said.null_count == group.num_rows
+    }
+    return [name for name in columns if name not in empty] or list(columns[:1])
 
 
 def is_damage(error: BaseException, store: Store) -> bool:

@@ -46,7 +46,9 @@ class Local:
 
     @contextlib.contextmanager
     def table(self, entry: Entry) -> Iterator[pq.ParquetFile]:
-        with self.path(entry).open("rb") as file, pq.ParquetFile(file) as table:
+        with pq.ParquetFile(
+            self.path(entry)
+        ) as table:  # Arrow opens it: a file of Python's holds the lock as it reads
             yield table
 
     def put(self, source: Path, entry: Entry) -> None:
