@@ -7,6 +7,7 @@ import numpy as np
 from barograph.counters import ADDITIVE, Series, Snapshot, Vector
 from barograph.tiles import DAY, HOUR, MINUTE, Increment
 
+_STEP = 618_033_989  # by which sums that are near each other begin far apart
 MOST_PIECES = 1_500  # a longer gap is spread over hours, then days; past 1,500 days not at all
 
 
@@ -93,10 +94,10 @@ def _spread(grown: Mapping[Series, Vector], starts: np.ndarray, seconds: np.ndar
     low, high = _beside(list(grown))
     weights = _totals(counts, low, high)
     found: list[Increment] = []
-    total = int(counts.sum())
+    total, order = int(counts.sum()), _order(grown)
     rest, given = counts, np.zeros_like(sums)
     for start, share in zip(starts.tolist(), passed.tolist(), strict=True):
-        taken = rest if share == 1.0 else _take(rest, round(total * share) - (total - int(rest.sum())))
+        taken = rest if share == 1.0 else _take(rest, order, round(total * share) - (total - int(rest.sum())))
         rest = rest - taken
         done = np.divide(
             _totals(counts - rest, low, high), weights, out=np.full(len(sums), share), where=weights > 0
@@ -106,14 +107,30 @@ def _spread(grown: Mapping[Series, Vector], starts: np.ndarray, seconds: np.ndar
     return found
 
 
-def _take(rest: np.ndarray, n: int) -> np.ndarray:
+def _order(grown: Mapping[Series, Vector]) -> np.ndarray:
+    """intp[slots]: in which order slots are rounded; each series begins somewhere, as good as by chance.
+
+    Few rows of each of many processes would else all be taken from the same parts of a column, and none of its minutes would
+    look like it. The same counts have the same order.
+    """
+    found, place = [], 0
+    for vector in grown.values():
+        n = len(vector.counts)
+        begin = int(np.cumsum(vector.counts).sum()) * _STEP % max(n, 1)
+        found.append(place + np.roll(np.arange(n), begin))
+        place += n
+    return np.concatenate(found)
+
+
+def _take(rest: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
     """Take `n` of what is left, from each slot its proportion."""
-    ends = np.cumsum(rest)
+    ends = np.cumsum(rest[order])
+    taken = np.zeros_like(rest)
     if n <= 0 or not len(ends) or ends[-1] == 0:
-        return np.zeros_like(rest)
+        return taken
     rounded = np.floor(ends * (n / ends[-1]) + 0.5).astype(np.int64)
-    taken: np.ndarray = np.minimum(np.diff(rounded, prepend=0), rest)
-    return taken
+    taken[order] = np.diff(rounded, prepend=0)
+    return np.asarray(np.minimum(taken, rest))
 
 
 def _beside(series: Sequence[Series]) -> tuple[np.ndarray, np.ndarray]:
