@@ -1,8 +1,10 @@
 """Row 7: what `import barograph` costs over a bare interpreter with NumPy, and what is installed."""
 
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import barograph
@@ -10,11 +12,6 @@ from benchmarks import peers
 from benchmarks.measure import Budget, Result, Scale, median, number
 
 # What the evaluator, the verbs, the mixin and the demo have for themselves: no service imports it.
-EXTRAS = (
-    "console", "demo", "errors", "grafana", "heuristics_job", "history", "labels", "mixin", "performance", "prometheus",
-    "tables",
-)  # fmt: skip
-
 CODE = """
 import json, sys, time
 def held():
@@ -38,9 +35,7 @@ def measure(scale: Scale) -> list[Result]:
     peer_seconds, peer_memory = (median([found[i] for found in peer]) for i in (0, 1))
     package = Path(barograph.__file__).parent
     everything = sum(path.stat().st_size for path in package.rglob("*") if _installed(path))
-    core = sum(
-        path.stat().st_size for path in package.rglob("*") if _installed(path) and _core(path, package)
-    )
+    core = sum(path.stat().st_size for path in core_files(package))
     loaded = sum(Path(path).stat().st_size for path in ours[0][3])
     return [
         Result(
@@ -78,8 +73,34 @@ def imported(package: str) -> tuple[float, float, int, list[str]]:
     return used, memory, modules, files
 
 
-def _core(path: Path, package: Path) -> bool:
-    return path.relative_to(package).parts[0] not in EXTRAS
+def core_files(package: Path) -> set[Path]:
+    """The files of all that a serving process may ever import, also within a function: the package itself, its integrations."""
+    todo = [package / "__init__.py", *(package / "integrations").glob("*.py")]
+    found = set(package.glob("*.so"))
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            todo += _imported_by(ast.parse(path.read_text("utf-8")), package)
+    return found
+
+
+def _imported_by(tree: ast.AST, package: Path) -> Iterator[Path]:
+    for node in ast.iter_child_nodes(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield from _imported_by(node, package)
+        for name in names:
+            top, *parts = name.split(".")
+            folders = (
+                [package.joinpath(*parts[: i + 1]) for i in range(len(parts))] if top == package.name else []
+            )
+            files = [file for at in folders for file in (at / "__init__.py", at.with_suffix(".py"))]
+            yield from (file for file in files if file.is_file())
 
 
 def _installed(path: Path) -> bool:

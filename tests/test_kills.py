@@ -234,8 +234,9 @@ class World:
         return found["m"]
 
     def logged(self, kind: str) -> pd.DataFrame:
-        """All rows of a log, read with pandas alone."""
-        files = sorted((self.place / "log" / kind).rglob("*.parquet"))
+        """All rows of a log, read with pandas alone; what a keeper was writing when it was killed is hidden, and no part of it."""
+        found = (self.place / "log" / kind).rglob("*.parquet")
+        files = sorted(file for file in found if not file.name.startswith("."))
         assert files and not list((self.place / "log" / kind).rglob("*.arrows"))
         assert not list((self.place / "log").rglob("*.damaged"))
         return pd.concat([pd.read_parquet(file, partitioning=None) for file in files], ignore_index=True)

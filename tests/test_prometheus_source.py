@@ -182,7 +182,8 @@ def test_tiles_hold_exactly_what_was_sent(folder, tmp_path, workers):
         assert reader.until(time.time()) == pytest.approx(time.time(), abs=3)
 
 
-@pytest.mark.parametrize("kind", IN_TURN)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_replicas_add_up_and_one_that_begins_anew_loses_and_doubles_nothing(folder, tmp_path, kind):
     ports = free_port(), free_port()
     urls = [f"http://127.0.0.1:{port}" for port in ports]

@@ -15,6 +15,12 @@ from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.browser
 
+APPEARANCES = [
+    pytest.param("light", checks.DESKTOP, id="light-desktop"),
+    pytest.param("dark", checks.PHONE, id="dark-phone"),
+    pytest.param("dark", checks.DESKTOP, id="dark-desktop", marks=pytest.mark.slow),
+    pytest.param("light", checks.PHONE, id="light-phone", marks=pytest.mark.slow),
+]
 PAGES = (
     "/",
     "/models/risk?range=6h",
@@ -77,8 +83,7 @@ def evaluator_url(world: Any) -> Iterator[str]:
     thread.join(5)
 
 
-@pytest.mark.parametrize("theme", checks.THEMES)
-@pytest.mark.parametrize("viewport", [checks.DESKTOP, checks.PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("theme", "viewport"), APPEARANCES)
 def test_every_real_page_fits_and_can_be_read(
     browser: Browser, evaluator_url: str, theme: str, viewport: dict[str, int]
 ) -> None:

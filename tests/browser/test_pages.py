@@ -13,6 +13,12 @@ from playwright.sync_api import Browser, Route, expect
 
 pytestmark = pytest.mark.browser
 
+APPEARANCES = [
+    pytest.param("light", checks.DESKTOP, id="light-desktop"),
+    pytest.param("dark", checks.PHONE, id="dark-phone"),
+    pytest.param("dark", checks.DESKTOP, id="dark-desktop", marks=pytest.mark.slow),
+    pytest.param("light", checks.PHONE, id="light-phone", marks=pytest.mark.slow),
+]
 PAGES = {
     "fleet": "/",
     "model": "/models/flight-delay?range=6h&at=1381771200",
@@ -30,8 +36,7 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("theme", checks.THEMES)
-@pytest.mark.parametrize("viewport", [checks.DESKTOP, checks.PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("theme", "viewport"), APPEARANCES)
 def test_every_page_is_quiet_fits_and_can_be_read(
     browser: Browser, fixture_url: str, theme: str, viewport: dict[str, int]
 ) -> None:
