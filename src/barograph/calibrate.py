@@ -5,7 +5,7 @@ reference's hours tell (`tau`), and some columns have worse days than others (`k
 severity.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal
@@ -13,18 +13,21 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
+from barograph.bins import CELL_UNSEEN
 from barograph.drift import MINIMUM_ROWS, SIGNALS, Against, ColumnReference, Columns, Totals, signals
-from barograph.reference import Reference
+from barograph.lanes import HOURLY, LANES, Lane
+from barograph.reference import Reference, ReferenceWindows
 
 HOUR, DAY = 3600, 86_400
 MINIMUM_DAYS = 7
-WINDOWS_A_MONTH = 720
+WINDOWS_A_MONTH = HOURLY.windows
 BOUND = ("D", "L", "A", "U")  # signals that share the budget; O has a limit of its own
 FLOORS = {"D": 0.02, "L": 0.05, "A": 0.01, "U": 0.01}
-GROSS_MISSING = 0.20
+GROSS_MISSING, GROSS_UNSEEN = 0.20, 0.03  # judged before anything is known of ordinary days
 FAULTY_SHARE, FAULTY_ROWS = 0.01, 5
-AT_ONCE = 2.0
-APART = 6 * HOUR
+APART = HOURLY.apart
+RISE = 1.25  # times the first line: the most that a line may become
+WHOLE = 0.75  # of the hours that a day usually has
 
 State = Literal["judged", "cannot_alarm", "learning", "too_few_rows"]
 
@@ -126,18 +129,17 @@ class Variation:
         return Variation(column, **one, kappa={signal: value[i] for signal, value in self.kappa.items()})
 
     def base(
-        self, n: np.ndarray, present: np.ndarray, alpha: float, own: bool = False
+        self, n: np.ndarray, present: np.ndarray, alpha: float, sign: np.ndarray | float = 1.0
     ) -> dict[str, np.ndarray]:
         """Lines before kappa for windows of n rows, `present` of them not missing.
 
-        Ordinary windows are above them with probability `alpha`. `own` windows are part of the reference, so
-        that its error is not added but taken off.
+        Ordinary windows are above them with probability `alpha`. `sign` is -1 for windows that are part of
+        the reference: its error is not added, but taken off.
         """
-        sign = -1.0 if own else 1.0
         z = float(-special.ndtri(alpha / 2))
         with np.errstate(divide="ignore", invalid="ignore"):
             r = np.maximum(1 / n + sign / self.against.rows, 1e-12)
-            rb = np.maximum(1 / present + np.divide(sign, self.against.present), 1e-12)
+            rb = np.maximum(1 / present + sign / self.against.present, 1e-12)
             p, u = self.against.missing_share, self.unseen_share
             lines = {
                 "D": self._shape(r, alpha),
@@ -177,8 +179,11 @@ class Verdicts:
 class Calibration:
     """A model's columns and their ordinary variation, calibrated to `budget` alarms a month over all columns.
 
+    It judges the windows of one `lane`, `windows` of them a month, and spends the lane's share of the budget.
     `learning` says why ordinary variation is unknown (None where it is known): then only out of range,
-    unseen, and 20 points of missing values are judged.
+    3 % of unseen and 20 points of missing values are judged. `days` is how many days it rests on; `note` is what is
+    to be said of it beside. Where `first` is given, no line rises above `RISE` times the first one's, but for
+    the (column, signal) pairs in `taught`.
     """
 
     columns: Columns
@@ -186,22 +191,55 @@ class Calibration:
     budget: float = 1.0
     windows: int = WINDOWS_A_MONTH
     learning: str | None = None
+    lane: Lane = HOURLY
+    roles: Mapping[str, str] = field(default_factory=dict)
+    days: int = 0
+    hours_a_day: int = 0
+    note: str | None = None
+    first: "Calibration | None" = None
+    taught: frozenset[tuple[str, str]] = frozenset()
     _applies: Mapping[str, np.ndarray] = field(init=False, repr=False)
     _ceilings: Mapping[str, np.ndarray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         references = self.columns.references.values()
-        every = np.ones(len(self.columns), dtype=bool)
+        judged = self.judged
         located, novel = np.isfinite(self.columns.ridit_sd), self.columns.tests_unseen
-        applies = {"D": every, "L": located, "A": every, "U": novel, "O": every}
+        applies = {"D": judged, "L": judged & located, "A": judged, "U": judged & novel, "O": judged}
         object.__setattr__(self, "_applies", applies)
         ceilings = {s: np.array([c.ceilings[s] for c in references]) for s in SIGNALS}
         object.__setattr__(self, "_ceilings", ceilings)
 
+    @cached_property
+    def judged(self) -> np.ndarray:
+        """bool[C]: the columns that the lane judges."""
+        return np.array([self.lane.judges(self.roles.get(n, "feature")) for n in self.columns.names])
+
     @property
     def alpha(self) -> float:
         """Share of ordinary windows that one signal of one column may put above its line, before kappa."""
-        return _alpha(self.budget, self.windows, len(self.columns))
+        return self.budget * self.lane.share / (self.windows * max(int(self.judged.sum()), 1) * len(BOUND))
+
+    def pool(
+        self,
+        starts: np.ndarray | Sequence[int],
+        rows: np.ndarray | Sequence[int],
+        *,
+        step: int | None = None,
+        until: float | None = None,
+    ) -> Pool:
+        """The lane's windows of `rows` by `starts`, which are `step` seconds long (5 minutes in the shortest lane, else an hour).
+
+        In the daily lane a day with few hours (fewer than 3/4 of what is usual in the reference), such as the
+        first one of a version, belongs to no window: other times of the day are no change of the world.
+        """
+        size = step or min(self.lane.seconds, HOUR)
+        if self.lane.outputs:
+            longest = self.lane.seconds
+            return pool(starts, rows, minimum=self.lane.minimum, longest=longest, step=size, until=until)
+        if self.lane.seconds < DAY:
+            return pool(starts, rows, step=size, until=until)
+        return _days(np.asarray(starts), np.asarray(rows), self.hours_a_day, size, until)
 
     def thresholds(
         self, column: str, n: np.ndarray | int, present: np.ndarray | int | None = None
@@ -217,12 +255,16 @@ class Calibration:
         i, reference = self.columns.names.index(column), self.columns.references[column]
         rows = np.asarray(n, dtype=np.float64)
         values = rows if present is None else np.asarray(present, dtype=np.float64)
-        return self._lines(self.variation.at(i, reference), rows, values)
+        lines = self._lines(self.variation.at(i, reference), rows, values)
+        if self.first is None:
+            return lines
+        most = self.first.thresholds(column, rows, values)
+        capped = {s for s in lines if (column, s) not in self.taught}
+        return {s: np.fmin(line, RISE * most[s]) if s in capped else line for s, line in lines.items()}
 
     def verdicts(self, counts: np.ndarray) -> Verdicts:
         """Judge windows: counts int64[W, slots] over all columns."""
-        window = self.columns.totals(counts)
-        return self._verdicts(window)
+        return self.of_totals(self.columns.totals(counts))
 
     def judge(self, counts: np.ndarray) -> "tuple[Judgement, ...]":
         """See `judge`."""
@@ -238,14 +280,26 @@ class Calibration:
             ]
         return tuple(out)
 
-    def _verdicts(self, window: Totals) -> Verdicts:
+    def of_totals(self, window: Totals) -> Verdicts:
+        """The same from totals: of W windows, (W, C)."""
         n, present = window.rows.astype(np.float64), window.present.astype(np.float64)
-        lines = self._lines(self.variation, n, present)
-        values = signals(self.columns, window)
-        few, few_present = n < MINIMUM_ROWS, present < MINIMUM_ROWS
-        judged = {s: np.where(few_present if s == "L" else few, np.nan, v) for s, v in values.items()}
+        lines = self._capped(n, present)
+        values = judged_signals(self.columns, window)
+        few, few_present = n < self.lane.minimum, present < self.lane.minimum
+        few = few | ~self.judged
+        judged = {s: np.where(few | few_present if s == "L" else few, np.nan, v) for s, v in values.items()}
         known = {s: np.where(np.isnan(judged[s]), np.nan, line) for s, line in lines.items()}
         return Verdicts(window.rows, judged, known)
+
+    def _capped(self, n: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
+        lines = self._lines(self.variation, n, present)
+        if self.first is None:
+            return lines
+        most = self.first._lines(self.first.variation, n, present)
+        for signal in BOUND:
+            free = np.array([(name, signal) in self.taught for name in self.columns.names])
+            lines[signal] = np.where(free, lines[signal], np.fmin(lines[signal], RISE * most[signal]))
+        return lines
 
     def _lines(self, variation: Variation, n: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
         base = variation.base(n, present, self.alpha)
@@ -253,7 +307,8 @@ class Calibration:
             lines = {signal: base[signal] * variation.kappa[signal] for signal in BOUND}
         else:
             unknown = np.full(base["D"].shape, np.nan)
-            lines = {"D": unknown, "L": unknown, "A": np.full(unknown.shape, GROSS_MISSING), "U": base["U"]}
+            gross = {"A": np.full(unknown.shape, GROSS_MISSING), "U": np.maximum(base["U"], GROSS_UNSEEN)}
+            lines = {"D": unknown, "L": unknown, **gross}
         with np.errstate(divide="ignore"):
             # Counts are whole: five rows and more are more than four and a half.
             lines["O"] = np.maximum(FAULTY_SHARE, (FAULTY_ROWS - 0.5) / n - variation.against.faulty_share)
@@ -277,33 +332,45 @@ class Judgement:
     state: State = "judged"
 
 
-def calibrate(reference: Reference, budget: float = 1.0, *, windows: int = WINDOWS_A_MONTH) -> Calibration:
-    """Learn the ordinary variation of a reference's hours.
+def calibrate(
+    reference: Reference, budget: float = 1.0, *, windows: int | None = None, lane: Lane = HOURLY
+) -> Calibration:
+    """Learn the ordinary variation of a reference's hours, for the windows of one lane.
 
-    `budget` is the number of alarms a month that ordinary traffic may raise over all columns, `windows` how
-    many are judged a month. Without timestamps, or with fewer than 7 days of them, the answer is in the state
-    `learning`.
+    `budget` is the number of alarms a month that ordinary traffic may raise over all columns and lanes,
+    `windows` how many the lane judges a month. Without timestamps, or with fewer than 7 days of them, the
+    answer is in the state `learning`.
 
     >>> reference = Reference.fit({"x": [float(i) for i in range(100)]}, task="regression")
     >>> calibrate(reference).learning
     'the reference has no timestamps'
     """
+    return _calibrate(reference, budget, {lane: windows or lane.windows})[lane.name]
+
+
+def calibrate_lanes(
+    reference: Reference, budget: float = 1.0, lanes: Iterable[Lane] = LANES.values()
+) -> dict[str, Calibration]:
+    """The same for several lanes in one pass, by name.
+
+    >>> reference = Reference.fit({"x": [float(i) for i in range(100)]}, task="regression")
+    >>> list(calibrate_lanes(reference))
+    ['5m', '1h', '1d']
+    """
+    return _calibrate(reference, budget, {lane: lane.windows for lane in lanes})
+
+
+def _calibrate(reference: Reference, budget: float, lanes: Mapping[Lane, int]) -> dict[str, Calibration]:
     if not budget > 0:
         raise ValueError(f"budget: {budget} alarms a month; it must be above 0, such as 1.0")
     columns = Columns.of(reference.bins, reference.baseline.counts, reference.baseline.sums)
+    unknown, roles = _unknown(columns), reference.bins.roles
+    starts = [Calibration(columns, unknown, budget, n, lane=lane, roles=roles) for lane, n in lanes.items()]
     if reference.windows is None:
-        return Calibration(columns, _unknown(columns), budget, windows, "the reference has no timestamps")
-    hours = reference.windows
-    pooled = pool(hours.starts, hours.rows)
-    days = len(np.unique(pooled.starts[pooled.enough] // DAY))
-    if days < MINIMUM_DAYS:
-        why = f"the reference has {days} days with windows of {MINIMUM_ROWS} rows, fewer than {MINIMUM_DAYS}"
-        return Calibration(columns, _unknown(columns), budget, windows, why)
-    enough = pooled.enough
-    window = columns.totals(pooled.sum(hours.counts)[enough])
-    novel = pooled.sum(_novel(columns, hours.novel, len(hours.starts)))[enough]
-    variation = _variation(columns, window, pooled.starts[enough], novel, budget, windows)
-    return Calibration(columns, variation, budget, windows)
+        why = "the reference has no timestamps"
+        return {one.lane.name: replace(one, learning=why) for one in starts}
+    own = own_hours(columns, reference.windows)
+    return {one.lane.name: fitted(one, [own], "the reference") for one in starts}
 
 
 def judge(calibration: Calibration, counts: np.ndarray) -> tuple[Judgement, ...]:
@@ -317,27 +384,20 @@ def judge(calibration: Calibration, counts: np.ndarray) -> tuple[Judgement, ...]
 
 
 def alarm(signal: str, starts: np.ndarray, ends: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """Whether a history of windows is in alarm: bool[T], one verdict a window.
+    """Whether a history of hourly windows is in alarm: bool[T], one verdict a window. See `Lane.alarm`."""
+    return HOURLY.alarm(signal, starts, ends, ratios)
 
-    `starts` and `ends` are epoch seconds, `ratios` value / threshold with NaN where a window was not judged.
-    An alarm is a ratio above 1 in two consecutive judged windows at most 6 hours apart, or above 2 once; O
-    needs but one above 1.
 
-    >>> alarm("D", np.arange(4) * 3600, np.arange(1, 5) * 3600, np.array([1.2, np.nan, 1.1, 2.5])).tolist()
-    [False, False, True, True]
+def judged_signals(columns: Columns, window: Totals) -> dict[str, np.ndarray]:
+    """The five signals as they are judged: D of the values that are not unseen, where U judges those.
+
+    A few new categories an hour are ordinary in many columns; against a reference that has none they would
+    outweigh all else in D.
     """
-    ratios = np.asarray(ratios, dtype=np.float64)
-    alarms = np.zeros(len(ratios), dtype=bool)
-    judged = np.flatnonzero(~np.isnan(ratios))
-    ratio = ratios[judged]
-    alarms[judged] = ratio > (1.0 if signal == "O" else AT_ONCE)
-    near = np.asarray(starts)[judged][1:] - np.asarray(ends)[judged][:-1] <= APART
-    alarms[judged[1:]] |= (ratio[1:] > 1) & (ratio[:-1] > 1) & near
-    return alarms
-
-
-def _alpha(budget: float, windows: int, columns: int) -> float:
-    return budget / (windows * columns * len(BOUND))
+    cells = window.cells.copy()
+    cells[..., columns.tests_unseen, CELL_UNSEEN] = 0
+    known = Totals(cells, window.ridits, window.faulty)
+    return {**signals(columns, window), "D": SIGNALS["D"].function(columns, known)}
 
 
 def _judgement(column: str, signal: str, value: float, line: float, ceiling: float, n: int) -> Judgement:
@@ -355,48 +415,140 @@ def _unknown(columns: Columns) -> Variation:
     return Variation(columns, none, none, none, none, none, none, dict.fromkeys(BOUND, none + 1))
 
 
-def _novel(columns: Columns, novel: Mapping[str, np.ndarray], hours: int) -> np.ndarray:
-    """(T, C): values that the first three quarters of the reference lack; NaN in those, and for numbers."""
-    out = np.full((hours, len(columns)), np.nan)
+@dataclass(frozen=True, eq=False)
+class Hours:
+    """Ordinary hours that variation is learnt from: `starts` int64[T], `totals` of T hours and C columns.
+
+    `novel` float64[T, C] is how many values were news then, NaN where that is unknown; `known` bool[T, C] is
+    false where an hour is left out. `own` hours are part of the reference.
+    """
+
+    starts: np.ndarray
+    totals: Totals
+    novel: np.ndarray
+    known: np.ndarray
+    own: bool
+
+    @property
+    def rows(self) -> np.ndarray:
+        """int64[T]: rows of each hour."""
+        return np.asarray(self.totals.rows[:, 0])
+
+    def pooled(self, windows: Pool) -> "Hours":
+        """The same by windows with rows enough; one that holds an hour left out is left out itself."""
+        enough, sums = windows.enough, windows.sum
+        t = self.totals
+        totals = Totals(*(sums(part)[enough] for part in (t.cells, t.ridits, t.faulty)))
+        known = sums((~self.known).astype(np.int64))[enough] == 0
+        return Hours(windows.starts[enough], totals, sums(self.novel)[enough], known, self.own)
+
+
+def own_hours(columns: Columns, windows: ReferenceWindows) -> Hours:
+    """The reference's own hours."""
+    novel = np.full((len(windows.starts), len(columns)), np.nan)
     for i, name in enumerate(columns.names):
-        if name in novel:
-            out[:, i] = np.where(novel[name] >= 0, novel[name], np.nan)
-    return out
+        if name in windows.novel:
+            novel[:, i] = np.where(windows.novel[name] >= 0, windows.novel[name], np.nan)
+    known = np.ones(novel.shape, dtype=bool)
+    return Hours(windows.starts, columns.totals(windows.counts), novel, known, own=True)
 
 
-def _variation(
-    columns: Columns, window: Totals, starts: np.ndarray, novel: np.ndarray, budget: float, windows: int
-) -> Variation:
+def fitted(start: Calibration, parts: Sequence[Hours], what: str) -> Calibration:
+    """`start` with the variation of these hours; `learning` where they are of fewer than 7 days."""
+    hours = [_days_hours(part) for part in parts]
+    usual = int(WHOLE * np.median(np.concatenate(hours))) if sum(map(len, hours)) else 0
+    start = replace(start, hours_a_day=usual)
+    pooled = [part.pooled(_learnt_from(start, part)) for part in parts]
+    days = len(np.unique(np.concatenate([part.starts for part in pooled]) // DAY))
+    if days < MINIMUM_DAYS:
+        why = f"{what} has {days} days with windows of {start.lane.minimum} rows, fewer than {MINIMUM_DAYS}"
+        return replace(start, learning=why, days=days)
+    return replace(start, variation=_variation(start, pooled), learning=None, days=days)
+
+
+def _learnt_from(calibration: Calibration, hours: Hours) -> Pool:
+    """A lane of less than an hour learns from hours: nothing finer is kept for weeks."""
+    if calibration.lane.seconds < HOUR:
+        return pool(hours.starts, hours.rows)
+    return calibration.pool(hours.starts, hours.rows)
+
+
+def _days_hours(part: Hours) -> np.ndarray:
+    """How many hours with rows each day has."""
+    _, count = np.unique(part.starts[part.rows > 0] // DAY, return_counts=True)
+    return np.asarray(count)
+
+
+def _days(starts: np.ndarray, rows: np.ndarray, least: int, step: int, until: float | None) -> Pool:
+    """One window a UTC day, of those with rows in `least` hours and more."""
+    found = pool(starts, rows, minimum=1 << 62, longest=DAY, step=step, until=until)
+    kept = np.flatnonzero(rows)
+    hours = np.unique(np.column_stack([starts[kept] // DAY, starts[kept] // HOUR]), axis=0)[:, 0]
+    whole = np.array([np.count_nonzero(hours == day) >= least for day in found.starts // DAY], dtype=bool)
+    renumbered = np.append(np.where(whole, np.cumsum(whole) - 1, -1), -1)
+    return Pool(
+        found.starts[whole],
+        found.ends[whole],
+        found.rows[whole],
+        found.closed[whole],
+        renumbered[found.index],
+    )
+
+
+def _variation(calibration: Calibration, parts: Sequence[Hours]) -> Variation:
+    columns, lane = calibration.columns, calibration.lane
+    starts, known = (np.concatenate([getattr(p, name) for p in parts]) for name in ("starts", "known"))
+    novel = np.concatenate([p.novel for p in parts])
+    window = Totals(
+        *(np.concatenate([getattr(p.totals, name) for p in parts]) for name in ("cells", "ridits", "faulty"))
+    )
+    sign = np.concatenate([np.full((len(p.starts), 1), -1.0 if p.own else 1.0) for p in parts])
     n, present = window.rows.astype(np.float64), window.present.astype(np.float64)
-    values = signals(columns, window)
+    values = {s: np.where(known, v, np.nan) for s, v in judged_signals(columns, window).items()}
     values["L"] = np.where(present < MINIMUM_ROWS, np.nan, values["L"])
-    values["U"] = novel / n
-    p, u = columns.missing_share, _mean(novel, n)
+    values["U"] = np.where(known, novel / n, np.nan)
+    p, u = columns.missing_share, _mean(np.where(known, novel, np.nan), n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r, rb = 1 / n - 1 / columns.rows, 1 / present - 1 / columns.present
+        r, rb = 1 / n + sign / columns.rows, 1 / present + sign / columns.present
     tau = np.maximum(_mean(values["D"] - columns.dof * r), 0.0)
     calm = Variation(
         columns,
         tau=tau,
-        tau2=_tau2(columns, window, starts, tau),
+        tau2=_tau2(columns, window, starts, known, tau, lane),
         tau_location=_root(values["L"] ** 2 - rb),
         tau_missing=_root(values["A"] ** 2 - p * (1 - p) * r),
         unseen_share=u,
         tau_unseen=_root((values["U"] - u) ** 2 - u * (1 - u) / n),
         kappa={},
     )
-    base = calm.base(n, present, _alpha(budget, windows, len(columns)), own=True)
-    kappa = {signal: _kappa(values[signal] / base[signal], starts // DAY, budget) for signal in BOUND}
+    base = calm.base(n, present, calibration.alpha, sign)
+    _, first = np.unique(starts // DAY, return_index=True)
+    crossing = calibration.budget * lane.share / (30 * max(int(calibration.judged.sum()), 1) * 2)
+    ends = starts + min(lane.seconds, HOUR) if lane.seconds < DAY else starts + DAY
+    kappa = {}
+    for signal in BOUND:
+        ratios = values[signal] / base[signal]
+        level = ratios if lane.seconds < HOUR else lane.level(starts, ends, ratios)
+        lifted = (
+            worst_days(np.sqrt(level), first, crossing, lane.tail) ** 2
+            if signal == "D"
+            else worst_days(level, first, crossing, lane.tail)
+        )
+        kappa[signal] = lifted  # D is the square of a distance
     kappa["U"] = np.where(np.isnan(kappa["U"]), 1.0, kappa["U"])  # measured on a quarter of the days at most
     return replace(calm, kappa=kappa)
 
 
-def _tau2(columns: Columns, window: Totals, starts: np.ndarray, tau: np.ndarray) -> np.ndarray:
-    """Square sum of the covariance of ordinary hours, by products of hours too far apart to depend on each other."""
-    step = 5  # no divisor of a day or a week, so that every hour of both is among them
+def _tau2(
+    columns: Columns, window: Totals, starts: np.ndarray, known: np.ndarray, tau: np.ndarray, lane: Lane
+) -> np.ndarray:
+    """Square sum of the covariance of ordinary windows, by products of windows too far apart to depend on each other."""
+    step = (
+        5 if lane.seconds < DAY else 1
+    )  # no divisor of a day or a week, so that every hour of both is among them
     while len(starts) > 300 * step:
         step *= 5
-    cells, n, t = window.cells[::step], window.rows[::step], starts[::step]
+    cells, n, t, held = window.cells[::step], window.rows[::step], starts[::step], known[::step].T
     root = np.sqrt(columns.shares)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.where(root > 0, (cells / n[..., None] - columns.shares) / root, 0.0).transpose(1, 0, 2)
@@ -405,29 +557,27 @@ def _tau2(columns: Columns, window: Totals, starts: np.ndarray, tau: np.ndarray)
     chance = inverse[:, :, None] * inverse[:, None, :]
     sums = inverse[:, :, None] + inverse[:, None, :]
     dof = np.maximum(columns.dof, 1)
-    apart = np.abs(t[:, None] - t[None, :]) >= 40 * HOUR
-    excess = (products - dof[:, None, None] * chance - tau[:, None, None] * sums)[:, apart]
-    found = excess.mean(axis=1) if apart.any() else np.zeros(len(columns))
+    apart = np.abs(t[:, None] - t[None, :]) >= (40 * HOUR if lane.seconds < DAY else 2 * DAY)
+    pairs = held[:, :, None] & held[:, None, :] & apart
+    excess = np.where(pairs, products - dof[:, None, None] * chance - tau[:, None, None] * sums, 0.0)
+    found = excess.sum(axis=(1, 2)) / np.maximum(pairs.sum(axis=(1, 2)), 1)
     return np.asarray(np.maximum(found, tau**2 / dof))
 
 
-def _kappa(ratios: np.ndarray, days: np.ndarray, budget: float) -> np.ndarray:
-    """How far above its line the worst window of a day is once a budget, by a Gumbel law of the days' worst.
+def worst_days(levels: np.ndarray, first: np.ndarray, crossing: float, tail: float) -> np.ndarray:
+    """How far a line is to be lifted, so that a day's worst window crosses it with probability `crossing`.
 
-    NaN with fewer than 7 days.
+    Beyond their median the days' worst are taken to fall off exponentially. `first` intp[days] says where
+    each day begins. NaN with fewer than 7 days.
     """
-    columns = ratios.shape[1]
-    _, first = np.unique(days, return_index=True)
-    worst = np.fmax.reduceat(ratios, first, axis=0)
-    y = np.log(np.maximum(worst, 0.01))
-    known = np.sum(~np.isnan(y), axis=0)
-    mean = _mean(y)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sd = np.sqrt(np.nansum((y - mean) ** 2, axis=0) / (known - 1))
-    b = np.sqrt(6) / np.pi * np.maximum(sd, 0.05)
-    crossing = -np.log1p(-budget / (30 * columns * 2)) if budget < 60 * columns else np.inf
-    kappa = np.maximum(1.0, np.exp(mean - np.euler_gamma * b - 1.2 * b * np.log(crossing)))
-    return np.asarray(np.where(known >= MINIMUM_DAYS, kappa, np.nan))
+    worst = np.fmax.reduceat(levels, first, axis=0)
+    known = np.sum(~np.isnan(worst), axis=0)
+    enough = known >= MINIMUM_DAYS
+    worst = np.where(enough, worst, 0.0)
+    middle = np.nanmedian(worst, axis=0)
+    excess = _mean(np.where(worst > middle, worst - middle, np.nan))
+    kappa = np.maximum(1.0, middle + tail * excess * np.log(max(0.5 / crossing, 1.0)))
+    return np.asarray(np.where(enough, kappa, np.nan))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from barograph.bins import NumericBins
-from barograph.calibrate import WINDOWS_A_MONTH, Calibration, calibrate
+from barograph.calibrate import Calibration, calibrate
 from barograph.concept import Meaning
 from barograph.config import Config
 from barograph.estimate import Calibrated, CalibratedErrors
 from barograph.estimate import Calibration as Promises
+from barograph.lanes import HOURLY, Lane, main_lane
 from barograph.leak import Losses, Usual
 from barograph.naming import EXPECTED_ERROR, SCORE
 from barograph.outcomes import OutcomeBins
 from barograph.reference import Reference
-from barograph.tiles import HOUR
 from barograph.versions import Deployed
 
 log = logging.getLogger("barograph")
@@ -33,10 +33,23 @@ class Known:
     """A reference and what it calibrates to."""
 
     reference: Reference
-    calibration: Calibration
+    budget: float
+    lane: Lane = HOURLY  # in which columns are judged first of all
     of_versions: dict[Hashable, Any] = field(
         default_factory=dict, repr=False
     )  # what was found of each, for good
+    _first: dict[Lane, Calibration] = field(default_factory=dict, repr=False)
+
+    def first(self, lane: Lane) -> Calibration:
+        """What a lane is judged by as far as the reference alone tells."""
+        if lane not in self._first:
+            self._first[lane] = calibrate(self.reference, self.budget, lane=lane)
+        return self._first[lane]
+
+    @property
+    def calibration(self) -> Calibration:
+        """What windows of an hour, or of what the owner chose instead, are judged by at first."""
+        return self.first(self.lane)
 
     @cached_property
     def meaning(self) -> Meaning | None:
@@ -127,8 +140,8 @@ class References:
     def _read(self, name: str, budget: float) -> Known | None:
         try:
             reference = Reference.from_json(self._files[name], origin=name)
-            windows = WINDOWS_A_MONTH * HOUR // self._config.window
-            found = Known(_narrow(reference), calibrate(reference, budget, windows=windows))
+            found = Known(_narrow(reference), budget, main_lane(self._config.window))
+            found.first(found.lane)  # so that it is refused here, if at all
         except Exception as error:  # noqa: BLE001 (one damaged file is to empty no page of other models)
             self._refused.add(name)
             log.warning("reference %s cannot be used: %s; its columns are not judged", name, error)
