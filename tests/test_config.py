@@ -42,7 +42,7 @@ def test_all_of_it_is_read(monkeypatch):
         ("window = 420", "window is 420 seconds; write 3600, 1800, 900"),
         ("window = 30", "write 3600, 1800, 900"),
         ("models = 3", "write \\[models.NAME\\]"),
-        ("[models.m]\nlimits = {errors = 'low'}", "each must be a number"),
+        ("[models.m]\nlimits = {errors = 'low'}", "errors is 'low'; it must be a number: write a share"),
         ("port = = 1", "the configuration:"),
     ],
 )

@@ -338,6 +338,11 @@ def test_the_openapi_document_names_every_route(get):
         "/api/glossary",
         "/api/join",
         "/api/events",
+        "/api/policy",
+        "/api/mute",
+        "/api/unmute",
+        "/api/acknowledge",
+        "/api/not-a-problem",
     }
 
 
@@ -565,7 +570,7 @@ def test_a_reference_without_times_promises_no_more_than_faults(tmp_path):
     column = pages.column(world.state(), "risk", "amount", world.span())
     assert column["headline"] == "amount is judged for faults only"
     shape = next(s for s in column["signals"] if s["signal"] == "D")
-    assert shape["text"].endswith("No limit: the reference has no timestamps.")
+    assert shape["text"].endswith("No line yet: the reference has no timestamps.")
     world.close()
 
 
@@ -585,9 +590,9 @@ def test_before_the_first_judged_hour_nothing_is_as_usual(tmp_path):
 @pytest.mark.parametrize(
     ("budget", "said"),
     [
-        (1.0, "about one alarm a month"),
-        (0.25, "about one alarm in 4 months"),
-        (6.0, "about 6 alarms a month"),
+        (1.0, "columns about once a month"),
+        (0.25, "columns about once in 4 months"),
+        (6.0, "columns about 6 times a month"),
     ],
 )
 def test_a_limit_tells_the_budget_that_it_is_calibrated_to(tmp_path, budget, said):

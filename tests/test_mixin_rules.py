@@ -20,6 +20,10 @@ SOON = 'ml_prediction_duration_seconds_bucket{model="m",version="1",stage="total
 ERRORS = 'ml_prediction_errors_total{model="m",version="1",error="ValueError",instance="a"}'
 EMPTY = 'ml_empty_responses_total{model="m",version="1",instance="a"}'
 ORDERS = 'ml_business_events_total{model="m",event="order",instance="a"}'
+LIMIT = 'ml_limit{model="m",limit="%s",job="barograph",instance="e"}'
+AT = {"job": "models", "instance": "a"}
+HERE = 'model="m",version="1",job="models",instance="a"'
+OTHER = HERE.replace('model="m"', 'model="n"')
 REASON = 'ml_monitor_dropped_rows_total{model="m",version="1",instance="a",reason="%s"}'
 UNSHARED = 'ml_monitor_workers_unshared{job="models",instance="a"}'
 PASSED = 'ml_evaluator_last_success_timestamp_seconds{instance="%s"}'
@@ -178,6 +182,11 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
             "over for five minutes": Story(
                 {COUNT: rising(19, 200), ERRORS: f"{rising(5, 100)} 495x100"}, 108, [OF_MODEL]
             ),
+            "past its owner's limit": Story(
+                {COUNT: rising(1000, 100), ERRORS: rising(1, 100), LIMIT % "errors": "0.0005x100"},
+                70,
+                [OF_MODEL],
+            ),
         },
         {
             "one in a thousand": Story({COUNT: rising(1000, 500), ERRORS: rising(1, 500)}, 400),
@@ -188,16 +197,34 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
                 {COUNT: rising(19, 200), ERRORS: f"{rising(1, 100)} 99x100"}, 145
             ),
             "no series at all": Story({"up": "1x100"}, 60),
+            "what its owner allows": Story(
+                {COUNT: rising(19, 100), ERRORS: rising(1, 100), LIMIT % "errors": "0.1x100"}, 70
+            ),
         },
     ),
     naming.SLOW: (
         {
             "a third, for an hour": Story({COUNT: rising(30, 200), SOON: rising(20, 200)}, 100, [OF_MODEL]),
             "a tenth, for hours": Story({COUNT: rising(30, 500), SOON: rising(27, 500)}, 450, [OF_MODEL]),
+            "past its owner's limit": Story(
+                {
+                    COUNT: rising(200, 100),
+                    SOON.replace('le="0.5"', 'le="0.2"'): rising(196, 100),
+                    SOON: rising(199, 100),
+                    SOON.replace('le="0.5"', 'le="+Inf"'): rising(200, 100),
+                    LIMIT % "latency_p99": "0.3x100",
+                    LIMIT % "latency_p50": "0.3x100",
+                },
+                70,
+                [OF_MODEL],
+            ),
         },
         {
             "one in two hundred": Story({COUNT: rising(200, 500), SOON: rising(199, 500)}, 400),
             "ten calls": Story({COUNT: "0+1x9 9x100", SOON: "0x110"}, 15),
+            "what its owner allows": Story(
+                {COUNT: rising(30, 200), SOON: rising(20, 200), LIMIT % "latency_p95": "2x200"}, 100
+            ),
             "no buckets": Story({COUNT: rising(30, 200)}, 100),
         },
     ),
@@ -208,6 +235,12 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
             ),
             "all of a new model": Story(
                 {PREDICTIONS: rising(90, 60), EMPTY: rising(90, 60)}, 40, [OF_MODEL], evaluate=5
+            ),
+            "past its owner's limit": Story(
+                {PREDICTIONS: rising(100, 100), EMPTY: rising(2, 100), LIMIT % "empty": "0.01x100"},
+                90,
+                [OF_MODEL],
+                evaluate=5,
             ),
             "as usual and six points more": Story(
                 {PREDICTIONS: rising(250, 400), EMPTY: f"{rising(50, 320)} {rising(140, 80, 16090)}"},
@@ -220,6 +253,9 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
         {
             "as usual": Story(
                 {PREDICTIONS: rising(250, 400), EMPTY: rising(50, 400)}, 1900, step=5, evaluate=5
+            ),
+            "what its owner allows": Story(
+                {PREDICTIONS: rising(90, 60), EMPTY: rising(90, 60), LIMIT % "empty": "1x60"}, 40, evaluate=5
             ),
             "four in a hundred": Story(
                 {PREDICTIONS: rising(100, 200), EMPTY: f"0x99 {rising(4, 100)}"}, 170, evaluate=5
@@ -352,6 +388,70 @@ STORIES: dict[naming.Rule, tuple[dict[str, Story], dict[str, Story]]] = {
             "while they start": Story({UNSHARED: "2x3 0x30"}, 8),
         },
     ),
+    naming.TRAFFIC_LOW: (
+        {
+            "fewer than its owner wants": Story(
+                {PREDICTIONS: rising(1, 200), LIMIT % "traffic": "100x200"}, 150, [{"model": "m"}]
+            ),
+        },
+        {
+            "as many": Story({PREDICTIONS: rising(2, 200), LIMIT % "traffic": "100x200"}, 150),
+            "in the first hour of a model": Story(
+                {PREDICTIONS: rising(1, 50), LIMIT % "traffic": "100x50"}, 40
+            ),
+            "no limit": Story({PREDICTIONS: rising(1, 200)}, 150),
+        },
+    ),
+    naming.RESOURCES_HIGH: (
+        {
+            "memory": Story(
+                {
+                    f"ml_model_info{{{HERE}}}": "1x30",
+                    'process_resident_memory_bytes{job="models",instance="a"}': "3e9x30",
+                    LIMIT % "memory": "2e9x30",
+                },
+                20,
+                [{"model": "m", "limit": "memory", **AT}],
+            ),
+            "processors": Story(
+                {
+                    f"ml_model_info{{{HERE}}}": "1x30",
+                    'process_cpu_seconds_total{job="models",instance="a"}': rising(120, 30),
+                    LIMIT % "cpu": "1.5x30",
+                },
+                20,
+                [{"model": "m", "limit": "cpu", **AT}],
+            ),
+            "disk": Story(
+                {
+                    f"ml_model_info{{{HERE}}}": "1x30",
+                    'process_disk_free_bytes{job="models",instance="a"}': "5x30",
+                    'process_disk_size_bytes{job="models",instance="a"}': "100x30",
+                    LIMIT % "disk": "0.9x30",
+                },
+                20,
+                [{"model": "m", "limit": "disk", **AT}],
+            ),
+        },
+        {
+            "below": Story(
+                {
+                    f"ml_model_info{{{HERE}}}": "1x30",
+                    'process_resident_memory_bytes{job="models",instance="a"}': "1e9x30",
+                    LIMIT % "memory": "2e9x30",
+                },
+                20,
+            ),
+            "another model's process": Story(
+                {
+                    f"ml_model_info{{{OTHER}}}": "1x30",
+                    'process_resident_memory_bytes{job="models",instance="a"}': "3e9x30",
+                    LIMIT % "memory": "2e9x30",
+                },
+                20,
+            ),
+        },
+    ),
     naming.EVALUATOR_STALE: (
         {
             "it hangs": Story({PASSED % "a": "0+60x20 1200x30"}, 40, [{}]),
@@ -370,10 +470,12 @@ SAME = [
     for name in (*STORIES[naming.BUSINESS_STOPPED][0], *STORIES[naming.BUSINESS_STOPPED][1])
     if name != "it stops"
 ]
+# And these are long: of traffic in bursts, or of little, one each is enough.
+LONG = ["a batch an hour", "a batch that is late", "ten an hour, and an hour without"]
+SLOW = [*((naming.BUSINESS_STOPPED, name) for name in SAME), *((naming.NO_TRAFFIC, name) for name in LONG)]
 CASES = [
     pytest.param(
-        rule.name, story, id=f"{rule.name}: {name}",
-        marks=pytest.mark.slow if rule is naming.BUSINESS_STOPPED and name in SAME else (),
+        rule.name, story, id=f"{rule.name}: {name}", marks=pytest.mark.slow if (rule, name) in SLOW else ()
     )
     for rule, (fires, calm) in STORIES.items()
     for name, story in (fires | calm).items()

@@ -157,8 +157,8 @@ def test_no_sentence_shouts_or_blames():
     ]
     assert texts == [
         "No predictions in the last 15 minutes, usual about 40",
-        "20\u00a0% of predictions fail, limit 5.0\u00a0%",
-        "95\u00a0% of predictions take up to 400 ms, limit 200 ms",
+        "20\u00a0% of predictions fail, limit 5.0\u00a0% (set by owner)",
+        "95\u00a0% of predictions take up to 400 ms, limit 200 ms (set by owner)",
         "Empty answers are 10 times the usual level: 10\u00a0%, usual 1.0\u00a0%",
         "numpy runs in version 2.1, the model was made with 2.0",
         "The monitor dropped 1 row in 10 minutes (buffer_full)",

@@ -14,6 +14,7 @@ HOUR = 3600
 GROSS = 0.20  # share of missing or unseen values that is a fault and not a drift
 PAGE, TICKET = "page", "ticket"
 INACTIVE, PENDING, FIRING, RESOLVED = "inactive", "pending", "firing", "resolved"
+MUTED = "muted"  # what the state of one that fires is called where nobody is to be told of it
 _GROUPS = ("service", "output", "outcomes", "causes")
 
 
@@ -62,6 +63,7 @@ class Condition:
     value: float | None = None
     threshold: float | None = None
     text: str = ""
+    by_owner: bool = False  # the threshold is a limit that the owner set
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:

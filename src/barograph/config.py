@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from barograph import limits
+
 PORT = 8700
 WINDOW = 3600
-LIMITS = ("errors", "latency_p95", "empty")
-QUALITY = "quality."  # before the name of a metric of outcomes
-SIGNALS = ("D", "L", "A", "U", "O")
 
 
 class ConfigError(ValueError):
@@ -54,7 +53,7 @@ class ModelConfig:
     """What an owner says of a model.
 
     `heuristics` are functions (MODULE:FUNCTION) over logged rows, by the name of the column that each makes.
-    `limits` (errors, latency_p95 in seconds, empty, quality.METRIC of confirmed outcomes, or COLUMN.SIGNAL) win over calibration.
+    `limits` by flat name, as `limits.parse` gives them, win over calibration.
     """
 
     owner: str | None = None
@@ -62,7 +61,7 @@ class ModelConfig:
     runbook: str | None = None
     version: str | None = None
     budget: float = 1.0
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
     heuristics: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     fears: tuple[FearConfig, ...] = ()
@@ -99,6 +98,13 @@ class PrometheusConfig:
 
 
 @dataclass(frozen=True)
+class DrillConfig:
+    """Fire drills: `incidents` of the user's own, functions (MODULE:FUNCTION) of rows, by name."""
+
+    incidents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of it.
 
@@ -120,6 +126,7 @@ class Config:
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     webhooks: tuple[WebhookConfig, ...] = ()
     token_variable: str | None = None  # the variable that holds the token for what writes; else one is made
+    drill: DrillConfig = field(default_factory=DrillConfig)
 
     def model(self, name: str) -> ModelConfig:
         """What is said of a model, or the defaults."""
@@ -148,6 +155,8 @@ def load_text(text: str, origin: str = "the configuration") -> Config:
     if "prometheus" in content:
         content["prometheus"] = _prometheus(content["prometheus"], origin)
     content["webhooks"] = tuple(_webhook(w, origin) for w in _list(content, "webhooks", origin))
+    if "drill" in content:
+        content["drill"] = _read(DrillConfig, content["drill"], f"{origin}: drill")
     models = content.pop("models", {})
     if not isinstance(models, dict):
         raise ConfigError(f"{origin}: models is {models!r}; write [models.NAME] sections")
@@ -159,11 +168,14 @@ def _model(value: Any, origin: str) -> ModelConfig:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{origin}: {value!r} is no table")
     fears = tuple(_read(FearConfig, f, f"{origin}: fears") for f in _list(dict(value), "fears", origin))
-    found = _read(ModelConfig, {**value, "fears": fears}, origin)
+    try:
+        limited = limits.parse(value.get("limits", {}))
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    found = _read(ModelConfig, {**value, "fears": fears, "limits": limited}, origin)
     _check_formulas(found.metrics, origin)
-    for key in found.limits:
-        if key.startswith(QUALITY):
-            _check_metric(key.removeprefix(QUALITY), found.metrics, f"{origin}: limits")
+    for metric in limits.of_quality(limited):
+        _check_metric(metric, found.metrics, f"{origin}: limits")
     for fear in fears:
         _check_fear(fear, found.metrics, f"{origin}: fears")
     return found
@@ -259,34 +271,16 @@ def _check(key: str, value: Any, kind: str, origin: str) -> None:
     wanted = plain.get(kind.removesuffix(" | None"))
     if wanted is not None and value is not None and not _is(value, wanted):
         raise ConfigError(f"{origin}: {key} is {value!r}; it must be of type {kind}")
-    if key == "limits":
-        _check_limits(value, origin)
-    if key == "heuristics" and not (
+    if key in ("heuristics", "incidents") and not (
         isinstance(value, Mapping) and all(isinstance(v, str) and ":" in v for v in value.values())
     ):
-        raise ConfigError(f'{origin}: heuristics are {value!r}; write NAME = "MODULE:FUNCTION"')
+        raise ConfigError(f'{origin}: {key} are {value!r}; write NAME = "MODULE:FUNCTION"')
     if key == "budget" and not value > 0:
         raise ConfigError(f"{origin}: budget is {value!r} alarms a month; it must be above 0")
     if key == "window" and not (60 <= value <= WINDOW and value % 60 == 0 and WINDOW % value == 0):
         raise ConfigError(f"{origin}: window is {value!r} seconds; write 3600, 1800, 900, 600, 300 or 60")
     if key == "port" and not 0 <= value < 65_536:
         raise ConfigError(f"{origin}: port is {value!r}; it must be 0 to 65535")
-
-
-def _check_limits(value: Any, origin: str) -> None:
-    if not isinstance(value, Mapping) or not all(_is(v, (int, float)) for v in value.values()):
-        raise ConfigError(f"{origin}: limits are {value!r}; each must be a number")
-    for key in value:
-        if key.startswith(QUALITY):
-            continue  # its metric may be one that the owner wrote
-        if key not in LIMITS and key.rpartition(".")[2] not in SIGNALS:
-            near = difflib.get_close_matches(key, LIMITS, 1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"known are {', '.join(LIMITS)}, quality.METRIC, and COLUMN.D, .L, .A, .U, .O"
-            )
-            raise ConfigError(f"{origin}: unknown limit {key!r}; {hint}")
 
 
 def _check_metric(name: str, formulas: Mapping[str, str], origin: str, *, either: bool = False) -> None:

@@ -160,6 +160,7 @@ SIGNAL_THRESHOLD = Metric(
     (*_MODEL, "column", "signal", "window"),
     "The level of the signal above which the window is out of the ordinary.",
 )
+LIMIT = Metric("ml_limit", "gauge", ("model", "limit"), "A limit that the model's owner set.")
 ALERT_STATE = Metric(
     "ml_alert_state",
     "gauge",
@@ -362,6 +363,17 @@ WORKERS_APART = Rule(
     300,
     0,
     "Workers of a server do not share their counters: totals are too low.",
+)
+TRAFFIC_LOW = Rule(
+    "MLModelTrafficLow", "page", "service", 0, 300, "Fewer predictions in an hour than the owner wants."
+)
+RESOURCES_HIGH = Rule(
+    "MLModelResourcesHigh",
+    "ticket",
+    "service",
+    300,
+    600,
+    "A serving process uses more memory, processor or disk than the owner allows.",
 )
 EVALUATOR_STALE = Rule(
     "MLMonitorEvaluatorStale",

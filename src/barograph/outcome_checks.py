@@ -16,12 +16,12 @@ from barograph.alert import Condition
 from barograph.checks import Look
 from barograph.clock import iso
 from barograph.concept import INFORMATION, Meaning, Verdict
-from barograph.config import QUALITY
 from barograph.drift import SIGNALS
 from barograph.known import Known
 from barograph.labels.days import ENOUGH, ENOUGH_DAYS, LATE, LOOKED_BACK, Days, days_of
 from barograph.labels.quality import Settled, settled
 from barograph.leak import Course, Losses, Usual, course
+from barograph.limits import QUALITY, of_quality
 from barograph.maturity import FINAL
 from barograph.performance import METRICS, Estimate, Metric, with_formulas
 from barograph.profile import Profile
@@ -37,9 +37,8 @@ _T = TypeVar("_T")
 
 def quality(look: Look) -> list[Condition]:
     """Metrics of confirmed outcomes that the owner limits: past the limit for sure, by the whole of the interval."""
-    limits = {k.removeprefix(QUALITY): v for k, v in look.config.limits.items() if k.startswith(QUALITY)}
     found = []
-    for name, limit in limits.items():
+    for name, limit in of_quality(look.config.limits).items():
         for metric, told, last in _confirmed(look, name):
             more = bool(metric.higher_is_better)
             text = sentences.quality_low(metric.title, _figures(told), limit, more)
@@ -47,7 +46,7 @@ def quality(look: Look) -> list[Condition]:
             one = look.condition(
                 naming.QUALITY_LOW, past, last.start, value=told.value, threshold=limit, text=text
             )
-            found.append(replace(one, signal=name))
+            found.append(replace(one, signal=name, by_owner=True))
     return found
 
 

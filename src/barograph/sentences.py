@@ -169,14 +169,60 @@ def no_traffic(expected: float, minutes: int) -> str:
     return f"No predictions in the last {minutes} minutes, usual about {expected:,.0f}"
 
 
+def limited(text: str, limit: str) -> str:
+    """What is past a limit of the owner, and the limit.
+
+    >>> limited("2.5 % of answers are empty", "1 %")
+    '2.5 % of answers are empty, limit 1 % (set by owner)'
+    """
+    return f"{text}, limit {limit} (set by owner)"
+
+
 def errors(live: float, limit: float) -> str:
-    """Failing predictions."""
-    return f"{share(live)} of predictions fail, limit {share(limit)}"
+    """Failing predictions, beyond the owner's limit."""
+    return limited(f"{share(live)} of predictions fail", share(limit))
 
 
-def slow(seconds: float, limit: float) -> str:
-    """Slow predictions."""
-    return f"95{NBSP}% of predictions take up to {duration(seconds)}, limit {duration(limit)}"
+def slow(seconds: float, limit: float, q: float = 0.95) -> str:
+    """Slow predictions, beyond the owner's limit."""
+    return limited(f"{share(q)} of predictions take up to {duration(seconds)}", duration(limit))
+
+
+def few_rows(rows: int, limit: float) -> str:
+    """Fewer predictions than the owner wants.
+
+    >>> few_rows(12, 100.0)
+    '12 predictions in the last hour, limit 100 (set by owner)'
+    """
+    return limited(f"{plural(rows, 'prediction')} in the last hour", number(limit))
+
+
+def resource(url: str, what: str, value: float, limit: float) -> str:
+    """What a serving process uses, beyond the owner's limit.
+
+    >>> resource("http://a:8000", "memory", 2.5e9, 2e9)
+    'http://a:8000 uses 2.5 GB of memory, limit 2 GB (set by owner)'
+    >>> resource("http://a:8000", "cpu", 1.84, 1.5)
+    'http://a:8000 uses 1.84 processors, limit 1.5 (set by owner)'
+    """
+    if what == "cpu":
+        return limited(f"{url} uses {number(value)} processors", number(limit))
+    if what == "disk":
+        return limited(f"{url} works on a disk that is {share(value)} full", share(limit))
+    return limited(f"{url} uses {size(value)} of memory", size(limit))
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that people use for them.
+
+    >>> size(512.0), size(2.5e9), size(999_999.0)
+    ('512 B', '2.5 GB', '1 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if float(f"{count:.3g}") < 1000:
+            return f"{number(count)} {unit}"
+        count /= 1000
+    return f"{number(count)} TB"
 
 
 def errors_burn(failed: int, calls: int, seconds: float, budget: float) -> str:

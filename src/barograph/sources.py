@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import quote
@@ -96,6 +96,10 @@ class Status:
     workers: int | None = None
     models: tuple[str, ...] = ()
     unshared: int = 0
+    usage: Mapping[str, float] = field(
+        default_factory=dict
+    )  # memory in bytes, cpu in processors, disk as a share
+    cpu_seconds: float | None = None
 
 
 class TargetError(Exception):
@@ -373,6 +377,8 @@ class Poller:
             workers=snapshot.workers,
             models=_models(snapshot),
             unshared=_unshared(snapshot),
+            usage=_usage(snapshot, before, at, self.clock.speed),
+            cpu_seconds=_value(snapshot, naming.PROCESS_CPU),
         )
 
     async def _get_references(
@@ -500,8 +506,29 @@ def _models(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _unshared(snapshot: Snapshot) -> int:
-    found = snapshot.series.get(Series.of(naming.WORKERS_UNSHARED, {}))
-    return 0 if found is None else int(found.sums[0])
+    return int(_value(snapshot, naming.WORKERS_UNSHARED) or 0)
+
+
+def _value(snapshot: Snapshot, metric: naming.Metric) -> float | None:
+    """What a metric without labels stands at."""
+    found = snapshot.series.get(Series.of(metric, {}))
+    return None if found is None else float(found.sums[0])
+
+
+def _usage(snapshot: Snapshot, before: Status, at: float, speed: float) -> dict[str, float]:
+    """What the processes of a target use; processors on average since the last read (`at` on a clock of this `speed`)."""
+    memory, free, size, cpu = (
+        _value(snapshot, m)
+        for m in (naming.PROCESS_MEMORY, naming.DISK_FREE, naming.DISK_SIZE, naming.PROCESS_CPU)
+    )
+    found = {} if memory is None else {"memory": memory}
+    if free is not None and size:
+        found["disk"] = 1 - free / size
+    seconds = 0.0 if before.succeeded is None else (at - before.succeeded) / speed
+    same = before.epoch == snapshot.epoch and before.cpu_seconds is not None
+    if cpu is not None and same and seconds > 0:
+        found["cpu"] = max(cpu - before.cpu_seconds, 0.0) / seconds  # type: ignore[operator]
+    return found
 
 
 def _references(snapshot: Snapshot) -> dict[str, str]:

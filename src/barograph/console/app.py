@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from barograph.clock import Clock, iso, parse_time
 from barograph.console import pages
+from barograph.console.decisions import DECISIONS, Refused
 from barograph.console.documents import Documents
 from barograph.console.health import Health
 from barograph.console.state import RANGES, Span, State
@@ -122,6 +123,19 @@ def create(
         documents.clear()
         return JSONResponse({"accepted": True}, status_code=202)
 
+    def decision(take: Callable[[State, float, Mapping[str, Any]], dict[str, Any]]) -> Answer:
+        async def answer(request: Request) -> Response:
+            _authorise(request, token)
+            body = await _body(request)
+            try:
+                found = await asyncio.to_thread(take, state, now(), body)
+            except Refused as refused:
+                raise HTTPException(refused.code, str(refused)) from None
+            documents.clear()
+            return JSONResponse(found)
+
+        return answer
+
     async def joined(request: Request) -> Response:
         _authorise(request, token)
         if join is None:
@@ -179,6 +193,8 @@ def create(
         Route("/api/glossary", glossary),
         Route("/api/events", event, methods=["POST"]),
         Route("/api/join", joined, methods=["POST"]),
+        Route("/api/policy", document(lambda _, s: pages.policy(state, s))),
+        *(Route(f"/api/{name}", decision(take), methods=["POST"]) for name, take in DECISIONS.items()),
         *inboxes,
         Route("/api/openapi.json", _openapi),
         Route("/runbooks/{alert}", runbook),
@@ -399,5 +415,25 @@ def openapi() -> dict[str, Any]:
                 }
             },
             "/api/events": write,
+            "/api/policy": read(
+                "Mutes that go on, incidents that are worked on, and alerts that were no problem"
+            ),
+            **{f"/api/{name}": _decision(take) for name, take in DECISIONS.items()},
         },
+    }
+
+
+def _decision(take: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": (take.__doc__ or "").strip().split("\n")[0],
+            "security": [{"token": []}],
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {
+                "200": {"description": "what was stored"},
+                "401": {"description": "no token"},
+                "404": {"description": "not known"},
+                "422": {"description": "what is wrong, and the remedy"},
+            },
+        }
     }

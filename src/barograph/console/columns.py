@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from barograph import lines as meanings
 from barograph import sentences
 from barograph.alert import FIRING, Alert, firing, status
 from barograph.bins import CategoryBins, NumericBins
@@ -14,6 +15,7 @@ from barograph.console.state import DAY, View, listed, plain
 from barograph.drift import MEASURES, SIGNALS, ColumnReference
 from barograph.glossary import GLOSSARY
 from barograph.ledger import Counted, History
+from barograph.limited import Limited
 from barograph.naming import NO_DATA
 from barograph.output import response_quantiles
 from barograph.quality import faults
@@ -428,7 +430,9 @@ def values(column: Column) -> dict[str, Any]:
 
 def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
     """Each signal of the column in its judged windows, against its threshold; the last verdict may lie before the span."""
+    known = column.view.known
     limits = column.view.state.config.model(column.view.version.model).limits
+    owned = None if known is None else Limited.of(known.reference, limits)
     shown = history.ends > column.view.span.start
     found = []
     for signal, value in history.values.items():
@@ -436,7 +440,8 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
         if not np.isfinite(y).any():
             continue
         last = int(np.flatnonzero(np.isfinite(y))[-1])
-        owner = f"{column.name}.{signal}" in limits
+        owner = owned is not None and owned.by_owner(column.name, signal)
+        n = int(history.rows[last, i])
         title, unit = SIGNALS[signal].title, SIGNALS[signal].unit
         lines = [line(title, y[shown]), line("limit", threshold[shown], "reference")]
         found.append(
@@ -447,8 +452,9 @@ def signals(column: Column, history: History, i: int) -> list[dict[str, Any]]:
                 "value": plain(y[last], 3),
                 "threshold": plain(threshold[last], 3),
                 "ratio": plain(y[last] / threshold[last], 3),
+                "set_by": "owner" if owner else None,
                 "status": status([a for a in column.alerts if a.condition.signal == signal]),
-                "text": _meaning(signal) + _line(column, signal, float(threshold[last]), owner),
+                "text": f"{_meaning(signal)} {_said(column, signal, float(threshold[last]), n, owner)}",
                 "panel": panel(
                     f"signal-{signal}",
                     title,
@@ -472,20 +478,11 @@ def _meaning(signal: str) -> str:
     return meaning[0].upper() + meaning[1:]
 
 
-def _line(column: Column, signal: str, threshold: float, owner: bool) -> str:
-    known = column.view.known
-    assert known is not None
-    if not np.isfinite(threshold):
-        return f" No limit: {known.calibration.learning or 'too few rows'}."
-    level = sentences.share(threshold) if SIGNALS[signal].unit == "share" else sentences.number(threshold)
-    if owner:
-        return f" The limit of {level} is set by the owner."
-    if threshold > column.reference.ceilings[signal]:
-        return " It cannot alarm in one window: ordinary days of this model reach as far as anything could."
-    if signal == "O" or known.calibration.learning is not None:
-        return f" Above {level} it is a fault."
-    budget = sentences.often(known.calibration.budget)
-    return f" The limit is {level}: calibrated so that ordinary days raise about {budget}, over all columns of this model."
+def _said(column: Column, signal: str, threshold: float, n: int, owner: bool) -> str:
+    """What the line means, by the calibration that is in force."""
+    calibration = column.view.calibration
+    assert calibration is not None
+    return meanings.said(calibration, column.name, signal, n, owner=threshold if owner else None) + "."
 
 
 def measures(column: Column) -> list[dict[str, Any]]:

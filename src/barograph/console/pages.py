@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from barograph import naming, sentences
+from barograph import limited, naming, sentences
 from barograph.alert import FIRING, Alert, Incident, firing, group_status, status
 from barograph.checks import Counters
 from barograph.clock import iso
-from barograph.console import columns, outcomes, panels
+from barograph.console import columns, decisions, outcomes, panels
 from barograph.console.key import Key, key_of, latest, usual
 from barograph.console.state import HOUR, ROWS_OF_A_RATE, Span, State, View, begins, listed, plain, tidy
 from barograph.naming import ACT, LEARNING, NO_DATA, OK, PREDICTION, WATCH
+from barograph.policy import Policy
 
 SPARK_POINTS = 96
 _ORDER = {ACT: 0, WATCH: 1, NO_DATA: 2, LEARNING: 3, OK: 4}
@@ -21,7 +22,12 @@ _ORDER = {ACT: 0, WATCH: 1, NO_DATA: 2, LEARNING: 3, OK: 4}
 def fleet(state: State, span: Span) -> dict[str, Any]:
     """Every model in a row, the most urgent first."""
     counters = Counters(state.tiles, span.now)
-    rows = [_fleet_row(state.choose(versions, span, counters)) for versions in state.models().values()]
+    policy = state.ledger.policy(span.now)
+    opened = {i.model: i for i in state.ledger.incidents(since=9e18) if i.open}
+    rows = [
+        _fleet_row(state.choose(versions, span, counters), policy, opened.get(name))
+        for name, versions in state.models().items()
+    ]
     rows.sort(key=lambda r: (_ORDER[r["status"]], -r["predictions"], r["name"]))
     statuses = [r["status"] for r in rows]
     worst = min(statuses, key=_ORDER.__getitem__, default=NO_DATA)
@@ -33,6 +39,7 @@ def fleet(state: State, span: Span) -> dict[str, Any]:
         "lede": _fleet_lede(rows),
         "incidents": pages_firing(state),
         "models": rows,
+        "mutes": decisions.mutes_json(policy, state.models()),
         "events": events(state, span, None),
         "targets": targets(state),
     }
@@ -55,10 +62,20 @@ def names(state: State, span: Span) -> dict[str, Any]:
     return {"now": iso(int(span.now)), "models": found}
 
 
-def _of(view: View) -> list[Alert]:
-    """Alerts of this version, and those of the model as a whole."""
+def _of(view: View, policy: Policy) -> list[Alert]:
+    """Alerts of this version, and those of the model as a whole, that are not muted."""
+    return policy.heard(_all_of(view))
+
+
+def _all_of(view: View) -> list[Alert]:
     found = view.state.ledger.alerts(view.version.model)
     return [a for a in found if a.condition.version in ("", view.version.version)]
+
+
+def _muted(view: View, policy: Policy) -> list[dict[str, Any]]:
+    """Alerts that fire and that nobody is told of, the most urgent first, with the reason and until when."""
+    quiet = [a for a in firing(_all_of(view)) if policy.muting(a) is not None]
+    return [_alert(a, policy) for a in quiet]
 
 
 def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
@@ -81,8 +98,8 @@ def _fleet_lede(rows: Sequence[dict[str, Any]]) -> str:
     return f"{first['name']}: {first['reason'].split('. ')[0]}.{healthy}"
 
 
-def _fleet_row(view: View) -> dict[str, Any]:
-    alerts = _of(view)
+def _fleet_row(view: View, policy: Policy, opened: Incident | None) -> dict[str, Any]:
+    alerts = _of(view, policy)
     state, reason, since = _status(view, alerts)
     config = view.state.config.model(view.version.model)
     end = view.span.end
@@ -108,6 +125,8 @@ def _fleet_row(view: View) -> dict[str, Any]:
         "output": {**_key_output(view, idle), "status": _group(view, alerts, "output")},
         "outcomes": outcomes.cell(view),
         "causes": {**column_rows, "status": _group(view, alerts, "causes")},
+        "muted": len(_muted(view, policy)),
+        "acknowledged": decisions.acknowledged_json(policy, opened),
         "spark": _spark(view, state),
     }
 
@@ -201,8 +220,8 @@ def _ribbon(
 
 def model(state: State, name: str, span: Span, version: str | None = None) -> dict[str, Any]:
     """A model: service, output, outcomes, causes, in this order."""
-    view = state.view(name, span, version)
-    alerts = _of(view)
+    view, policy = state.view(name, span, version), state.ledger.policy(span.now)
+    alerts = _of(view, policy)
     status_, reason, since = _status(view, alerts)
     headline, _ = sentences.model(name, status_, alerts, view.unjudged, reason)
     unjudged = view.unjudged
@@ -227,6 +246,11 @@ def model(state: State, name: str, span: Span, version: str | None = None) -> di
         "events": events(state, span, name),
         "gaps": view.gaps,
         "incident": None if opened is None else opened.id,
+        "acknowledged": decisions.acknowledged_json(policy, opened),
+        "muted": _muted(view, policy),
+        "mutes": decisions.mutes_json(policy, [name]),
+        "no_problem": [decisions.mark_json(one) for one in policy.marks if one.model == name],
+        "limits": _limits(view),
         "service": _section(alerts, "service", _drawn(view, panels.SERVICE), "Normal"),
         "output": {
             **_section(
@@ -267,8 +291,8 @@ def _section(alerts: Sequence[Alert], group: str, drawn: list[dict[str, Any]], c
 
 def _model_lede(view: View, alerts: Sequence[Alert], state: str, reason: str) -> str:
     if state in (ACT, WATCH):
-        limited = "latency_p95" in view.state.config.model(view.version.model).limits
-        timed = limited and np.isfinite(panels.durations_now(view)[1])
+        watched = "latency_p95" in view.state.config.model(view.version.model).limits
+        timed = watched and np.isfinite(panels.durations_now(view)[1])
         normal = "Traffic, latency and errors are normal" if timed else "Traffic and errors are normal"
         calm = normal if group_status(alerts, "service") == OK else _silence(view)
         changed = sentences.because(alerts)
@@ -321,7 +345,7 @@ def column(
 ) -> dict[str, Any]:
     """A column of a model."""
     view = state.view(name, span, version)
-    alerts = _of(view)
+    alerts = _of(view, state.ledger.policy(span.now))
     document = {
         **columns.page(view, column_name, alerts),
         "now": iso(int(span.now)),
@@ -334,14 +358,18 @@ def column(
 
 def incidents(state: State, span: Span) -> dict[str, Any]:
     """Open incidents, and those that ended within 30 days, each with its alerts."""
-    since = span.until - 30 * 86_400
+    since, policy = span.until - 30 * 86_400, state.ledger.policy(span.now)
     found = []
     for incident in state.ledger.incidents(since=since):
         if incident.since > span.until:
             continue
         mine = [a for a in state.ledger.alerts(incident.model, since=since) if _belongs(a, incident)]
         found.append(
-            {**_incident(incident), "alerts": [_alert(a) for a in sorted(mine, key=lambda a: a.urgency)]}
+            {
+                **_incident(incident),
+                "acknowledged": decisions.acknowledged_json(policy, incident),
+                "alerts": [_alert(a, policy) for a in sorted(mine, key=lambda a: a.urgency)],
+            }
         )
     return tidy({"now": iso(int(span.now)), "range": span.to_json(), "incidents": found})  # type: ignore[no-any-return]
 
@@ -363,13 +391,42 @@ def _incident(incident: Incident) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alert(alert: Alert) -> dict[str, Any]:
+def _alert(alert: Alert, policy: Policy) -> dict[str, Any]:
     c = alert.condition
     return {
         "name": c.rule, "column": c.column or None, "signal": c.signal or None, "severity": alert.rule.severity,
         "state": alert.state, "value": plain(c.value, 4), "threshold": plain(c.threshold, 4), "text": c.text,
         "since": iso(alert.since), "until": None if alert.until is None else iso(alert.until),
+        "set_by": "owner" if c.by_owner else None, "muted": decisions.muted_json(policy, alert),
     }  # fmt: skip
+
+
+def policy(state: State, span: Span) -> dict[str, Any]:
+    """What people decided: mutes that go on, open incidents that are worked on, alerts that were no problem."""
+    found = state.ledger.policy(span.now)
+    opened = [i for i in state.ledger.incidents(since=9e18) if i.open]
+    worked_on = [{**_incident(i), "acknowledged": decisions.acknowledged_json(found, i)} for i in opened]
+    return {
+        "now": iso(int(span.now)),
+        "mutes": decisions.mutes_json(found, state.models()),
+        "acknowledged": [one for one in worked_on if one["acknowledged"] is not None],
+        "no_problem": [decisions.mark_json(one) for one in found.marks],
+    }
+
+
+def _limits(view: View) -> list[dict[str, Any]]:
+    """What the owner of a model limits, and what is to be known of each limit: that it is not kept, or what it does not count."""
+    config = view.state.config.model(view.version.model)
+    limits = config.limits
+    known = [one.known.reference for one in (view, *view.beside) if one.known is not None]
+    said = limited.notes(known, limits, config.metrics)
+    return [
+        {
+            "limit": name, "value": list(value) if isinstance(value, tuple) else value, "set_by": "owner",
+            "kept": not said.get(name, "").startswith(limited.NOT_KEPT), "note": said.get(name),
+        }
+        for name, value in limits.items()
+    ]  # fmt: skip
 
 
 def events(state: State, span: Span, name: str | None) -> list[dict[str, Any]]:

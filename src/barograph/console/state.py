@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from barograph import naming, sentences
+from barograph.calibrate import Calibration
 from barograph.checks import Counters
 from barograph.clock import iso
 from barograph.config import Config
 from barograph.counters import Series, Vector
 from barograph.drift import MINIMUM_ROWS
 from barograph.evaluate import current
+from barograph.judging import Judging
 from barograph.known import Known, References
 from barograph.ledger import Counted, Ledger
 from barograph.naming import Metric
@@ -150,6 +152,24 @@ class View:
     def known(self) -> Known | None:
         """Its reference, where there is one."""
         return self.state.references.of(self.version, self.bins)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What its columns are judged by, now."""
+        if self.bins is None or self.known is None:
+            return None
+        config, model = self.state.config, self.version.model
+        marks = [mark for mark in self.state.ledger.policy(self.span.now).marks if mark.model == model]
+        judging = Judging(
+            self.tiles,
+            self.state.ledger,
+            self.state.references,
+            config.model(model),
+            model,
+            config.window,
+            marks,
+        )
+        return judging.in_force(self.version, self.bins, self.known.lane, self.span.now)
 
     @cached_property
     def columns(self) -> Series | None:

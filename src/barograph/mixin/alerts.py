@@ -12,6 +12,7 @@ from barograph import alert, naming, promql
 from barograph.checks import ENOUGH_ROWS
 from barograph.drift import SIGNALS
 from barograph.grafana.parts import FEATURES, MAIN, MODEL, SYSTEM
+from barograph.limits import LATENCY, RESOURCES
 from barograph.mixin.options import Options
 from barograph.mixin.text import to_yaml
 from barograph.naming import Metric, Rule
@@ -27,6 +28,7 @@ WATCHDOG = "Watchdog"
 SEVERITIES = {alert.PAGE: "critical", alert.TICKET: "warning"}
 HELD = "5m"  # how long a gauge that was last seen counts as there
 FLAPPING = "10m"  # over which most of a process's scrapes fail while it restarts again and again
+OWNED = "1h"  # how long a limit of an owner holds while nobody tells of it
 SEEN = "1d"  # how long what was seen is remembered
 STALE = 300  # seconds after which the evaluator, which makes a pass a minute, is late
 
@@ -134,6 +136,61 @@ _errors = burning(promql.error_ratio_name, promql.failed_name, promql.calls_name
 _slow = burning(promql.slow_ratio_name, promql.slow_name, promql.timed_name)
 
 
+def limit(name: str, sign: str = "=") -> str:
+    """The limits that owners set, by model, as the evaluator tells of them; absent where there are none."""
+    told = selector(naming.LIMIT, matcher("limit", name, sign))
+    return f"max by (model, limit) (max_over_time({told}[{OWNED}]))"
+
+
+def _owned(burns: str, name: str, past: str) -> str:
+    """What burns a budget, of models whose owner set no limit; of the others what is past it."""
+    return f"({burns})\nunless on (model) {limit(name, '=~')}\nor\n{past}"
+
+
+def _errors_owned(options: Options) -> str:
+    past = (
+        f"{promql.error_ratio_name(300)} > on (model) group_left () {limit('errors')}\n"
+        f"and {promql.calls_name(300)} >= {alert.ENOUGH_CALLS}"
+    )
+    return _owned(_errors(1 - options.error_objective), "errors", past)
+
+
+def _slow_owned(options: Options) -> str:
+    past = []
+    for name, q in LATENCY.items():
+        seconds = promql.quantile(q, "5m", promql.TOTAL, by=promql.VERSION)
+        enough = max(alert.ENOUGH_CALLS, round(1 / (1 - q)))
+        past.append(
+            f"{seconds} > on (model) group_left () {limit(name)}\nand {promql.timed_name(300)} >= {enough}"
+        )
+    return _owned(_slow(1 - options.latency_objective), "latency_p.*", "\nor\n".join(past))
+
+
+def _few(_: Options) -> str:
+    """Rows of an hour, of a model that was there an hour ago; the value is how many there were."""
+    rows = promql.events_name(naming.PREDICTIONS, HOUR)
+    return f"{rows} < on (model) {limit('traffic')}\nand on (model) {rows} offset {span(HOUR)} >= 0"
+
+
+def _resources(_: Options) -> str:
+    """What the processes of an instance use, for each model that they answer; the value is in bytes, processors, or a share."""
+    at = "job, instance"
+    held, free, size = (
+        f"by ({at}) (avg_over_time({m.name}[{HELD}]))"
+        for m in (naming.PROCESS_MEMORY, naming.DISK_FREE, naming.DISK_SIZE)
+    )
+    used = {
+        "memory": f"sum {held}",
+        "cpu": f"sum by ({at}) (rate({naming.PROCESS_CPU.name}[5m]))",
+        "disk": f"1 - max {free} / max {size}",
+    }
+    runs = f"max by ({at}, model) (max_over_time({naming.MODEL_INFO.name}[{HELD}]))"
+    return "\nor\n".join(
+        f"{runs} * on ({at}) group_left () ({used[name]}) > on (model) group_left (limit) {limit(name)}"
+        for name in RESOURCES
+    )
+
+
 def silent(metric: Metric) -> str:
     """None came, at 0 or absent, in the shortest window in which enough were expected; the value is how many were.
 
@@ -176,7 +233,9 @@ def _alive(window: int) -> str:
 
 
 def _empty(_: Options) -> str:
-    return f"{promql.EMPTY_RATIO} > {promql.EMPTY_LIMIT}\nand {promql.ROWS_1H} >= {ENOUGH_ROWS}"
+    usual = f"{promql.EMPTY_RATIO} > {promql.EMPTY_LIMIT} unless on (model) {limit('empty')}"
+    past = f"{promql.EMPTY_RATIO} > on (model) group_left () {limit('empty')}"
+    return f"({usual}\nor {past})\nand {promql.ROWS_1H} >= {ENOUGH_ROWS}"
 
 
 def judged(rule: Rule) -> Callable[[Options], str]:
@@ -263,6 +322,9 @@ _JUDGED = (
 )
 
 
+_OWNER = " Where the model's owner set a limit, that one is passed."
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
@@ -285,23 +347,24 @@ ALERTS: dict[str, Alert] = {
         (
             naming.ERRORS_HIGH,
             Alert(
-                lambda options: _errors(1 - options.error_objective),
+                _errors_owned,
                 f"Predictions of {_WHO} fail.",
                 lambda options: (
                     "{{ $value | humanizePercentage }} of the calls failed over the last hour, or six, and still do: at most"
                     f" {_percent(1 - options.error_objective)} may. A month's error budget is used up many times too fast."
+                    f"{_OWNER}"
                 ),
             ),
         ),
         (
             naming.SLOW,
             Alert(
-                lambda options: _slow(1 - options.latency_objective),
+                _slow_owned,
                 f"Predictions of {_WHO} are slow.",
                 lambda options: (
                     "{{ $value | humanizePercentage }} of the calls over the last hour, or six, took longer than"
                     f" {promql.bucket(options.latency_seconds):g} s, and still do: at most"
-                    f" {_percent(1 - options.latency_objective)} may."
+                    f" {_percent(1 - options.latency_objective)} may.{_OWNER}"
                 ),
             ),
         ),
@@ -311,7 +374,7 @@ ALERTS: dict[str, Alert] = {
                 _empty,
                 f"Too many answers of {_WHO} are empty.",
                 "{{ $value | humanizePercentage }} of the last hour's answers held nothing. The line is 5 points above usual,"
-                " and more where answers are few.",
+                f" and more where answers are few.{_OWNER}",
                 MODEL,
             ),
         ),
@@ -468,6 +531,24 @@ ALERTS: dict[str, Alert] = {
                 _unshared,
                 "Workers of {{ $labels.instance }} do not share their counters.",
                 "{{ $value }} workers count for themselves: a scrape sees one of them, and totals are too low.",
+                SYSTEM,
+            ),
+        ),
+        (
+            naming.TRAFFIC_LOW,
+            Alert(
+                _few,
+                "Model {{ $labels.model }} gets fewer requests than its owner wants.",
+                "{{ $value | printf `%.0f` }} predictions came in the last hour. The limit is set by its owner.",
+            ),
+        ),
+        (
+            naming.RESOURCES_HIGH,
+            Alert(
+                _resources,
+                "{{ $labels.instance }}, which answers {{ $labels.model }}, uses more {{ $labels.limit }} than its owner allows.",
+                "It uses {{ $value | humanize }} (memory in bytes, cpu in processors, disk as a share). The limit is set by the"
+                " owner.",
                 SYSTEM,
             ),
         ),
