@@ -19,6 +19,8 @@ Work on it
   make lint               ruff, mypy --strict, the order of modules; make format mends what can be mended
   make types              mypy --strict alone
   make bench              the benchmarks, beside their peers
+  make bench-alarms       false alarms of ordinary months, and how soon faults are found (docs/alarms.md)
+  make drill              fire drills on the demo's models, into docs/drills.md
 
 Keep it
   make lock               renew requirements/*.txt; ARGS=--upgrade takes newer releases
@@ -28,7 +30,7 @@ Set BAROGRAPH_DATA to a folder of real data sets for the tests that read them, P
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-integrations lint types format bench lock clean
+.PHONY: help demo test test-slow test-integrations lint types format bench bench-alarms drill lock clean
 
 help:
 	$(info $(HELP))
@@ -72,6 +74,13 @@ format: .venv/.test
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks $(ARGS)
+
+drill: .venv/.test
+	$(BIN)/barograph drill --demo --output build/drills $(ARGS)
+	$(BIN)/python tools/drills.py build/drills
+
+bench-alarms: .venv/.test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.alarms $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --generate-hashes --custom-compile-command "make lock" $(ARGS)

@@ -426,7 +426,11 @@ def test_each_reference_is_read_and_calibrated_once_however_many_there_are(world
     world.references.room = 1
     calibrated = []
     inner = known.calibrate
-    monkeypatch.setattr(known, "calibrate", lambda *a, **k: calibrated.append(a) or inner(*a, **k))
+    monkeypatch.setattr(
+        known,
+        "calibrate",
+        lambda ref, *a, lane: calibrated.append((ref.id, lane.name)) or inner(ref, *a, lane=lane),
+    )
     other = swapped(world.reference)
     world.files[other.id] = other.to_json()
     with second_version(world, tmp_path, other) as second:
@@ -434,7 +438,7 @@ def test_each_reference_is_read_and_calibrated_once_however_many_there_are(world
             second.record(*draw(80)[:1], score=draw(80)[1])
             second.flush()
             world.hour()
-    assert len(calibrated) == 2
+    assert sorted(calibrated) == sorted((one, name) for one in world.files for name in ("5m", "1h"))
 
 
 def test_a_reference_takes_a_quarter_of_its_hours_in_memory(world):
@@ -591,6 +595,7 @@ def test_what_a_pass_that_failed_has_judged_is_judged_again(world, monkeypatch, 
 def test_a_quiet_version_is_read_again_only_when_something_came(world, monkeypatch):
     world.hour()
     world.hour(rows=0)
+    world.evaluate()
     read, inner = [], world.tiles.windows
     monkeypatch.setattr(world.tiles, "windows", lambda *a: read.append(a) or inner(*a))
     for _ in range(3):
@@ -600,7 +605,7 @@ def test_a_quiet_version_is_read_again_only_when_something_came(world, monkeypat
     world.tick(600)
     world.clock.time += 180
     world.evaluate()
-    assert len(read) == 1
+    assert sorted(args[3] for args in read) == [300, 3600]  # once for each lane that has a window to judge
 
 
 def test_a_deployment_is_one_event(world):
@@ -618,6 +623,7 @@ ELSEWHERE = {naming.EVALUATOR_STALE: "/-/healthy answers 503: an evaluator that 
 OF_COLUMNS = {naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED}
 MINUTES = {
     checks.silence: {naming.NO_TRAFFIC},
+    checks.volume: {naming.TRAFFIC_LOW},
     checks.business: {naming.BUSINESS_STOPPED},
     checks.errors: {naming.ERRORS_HIGH},
     checks.latency: {naming.SLOW},
@@ -633,11 +639,13 @@ MINUTES = {
     outcome_checks.late: {naming.LABELS_LATE},
     outcome_checks.skew: {naming.TRAIN_SERVE_SKEW},
     checks.targets: {naming.TARGET_DOWN, naming.WORKERS_APART},
+    checks.resources: {naming.RESOURCES_HIGH},
 }
 
 
 def test_every_rule_is_looked_at_here_and_by_prometheus():
-    assert {*checks.CHECKS, *outcome_checks.CHECKS, *checks.OF_MODEL, checks.targets} == set(MINUTES)
+    of_targets = {checks.targets, checks.resources}
+    assert {*checks.CHECKS, *outcome_checks.CHECKS, *checks.OF_MODEL, *of_targets} == set(MINUTES)
     here = OF_COLUMNS.union(*MINUTES.values())
     assert here.isdisjoint(ELSEWHERE) and here | set(ELSEWHERE) == set(naming.RULES.values())
     options = Options()
@@ -656,12 +664,15 @@ def test_each_check_speaks_of_its_own_rules(world):
     world.tick(60)
     (version,) = deployed(world.tiles)
     look = checks.Look(
-        world.tiles, checks.Counters(world.tiles, world.clock.time), version, version.first, ModelConfig()
+        world.tiles,
+        checks.Counters(world.tiles, world.clock.time),
+        version,
+        version.first - 2 * 3600,
+        ModelConfig(limits={"traffic": 1e9}),
     )
     for check, rules in MINUTES.items():
-        if (
-            check is not checks.targets and check not in outcome_checks.CHECKS
-        ):  # which need targets, and labels
+        others = (checks.targets, checks.resources, *outcome_checks.CHECKS)  # which need targets, and labels
+        if check not in others:
             assert {c.rule for c in check(look)} == {rule.name for rule in rules}, check.__name__
     found = checks.targets("risk", [Status("http://a", True, models=("risk",))], {}, look.end)
     assert {c.rule for c in found} == {rule.name for rule in MINUTES[checks.targets]}

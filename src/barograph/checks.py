@@ -24,6 +24,7 @@ from barograph.config import ModelConfig
 from barograph.counters import Series
 from barograph.known import Known
 from barograph.labels.days import DayBook, Days
+from barograph.limits import LATENCY, RESOURCES
 from barograph.naming import Metric, Rule
 from barograph.outcomes import OutcomeBins
 from barograph.sources import Status
@@ -44,7 +45,7 @@ FAILURES = 3  # in a row: one slow answer is no outage, however fast the clock r
 LONGEST = max(burn.long for burn in BURNS)
 _CALLS = (naming.PREDICTIONS, naming.ERRORS, naming.DURATION)
 _BY_MINUTE = (*_CALLS, naming.EMPTY, naming.DROPPED_ROWS, naming.BUSINESS)
-_BY_HOUR = (naming.PREDICTIONS, naming.EMPTY, naming.BUSINESS)
+_BY_HOUR = (naming.PREDICTIONS, naming.EMPTY, naming.BUSINESS, naming.OVERRIDDEN)
 
 
 class Counters:
@@ -198,14 +199,20 @@ class Look:
         threshold: float | None = None,
         text: str = "",
         column: str = "",
+        limit: str = "",
     ) -> Condition:
-        """A condition of this version, seen in [start, end)."""
+        """A condition of this version, seen in [start, end); `limit` names that of the owner which it is about."""
         at = float(self.end if end is None else end)
         said = text if active else ""
         model, version = self.version.model, self.version.version
         return Condition(
-            rule.name, model, version, active, float(start), at, column, "", value, threshold, said
-        )
+            rule.name, model, version, active, float(start), at, column, limit, value, threshold, said, bool(limit)
+        )  # fmt: skip
+
+    def recent(self, enough: Callable[[int], bool]) -> int | None:
+        """The begin of the last five minutes, or of the last hour where these are not `enough`; None where neither is."""
+        starts = (self.end - minutes * MINUTE for minutes in (5, 60))
+        return next((start for start in starts if enough(start)), None)
 
     def usual(self, metric: Metric, first: int, **labels: str) -> np.ndarray:
         """Events usual in the hour before the last minute's and in that one, from the same hours of earlier weeks.
@@ -229,6 +236,28 @@ def silence(look: Look) -> list[Condition]:
     if look.counters.imported.get(look.version.model, -math.inf) >= look.version.last:
         return []
     return [_silence(look, naming.NO_TRAFFIC, naming.PREDICTIONS, look.first, sentences.no_traffic)]
+
+
+def volume(look: Look) -> list[Condition]:
+    """Fewer rows in the last hour than the owner wants."""
+    limit = look.config.limits.get("traffic")
+    if limit is None:
+        return []
+    start, model = look.end - HOUR, look.version.model
+    if look.first > start or look.counters.imported.get(model, -math.inf) >= look.version.last:
+        return []
+    rows = look.counters.lately(naming.PREDICTIONS, model, HOUR // MINUTE)
+    text = sentences.few_rows(rows, limit)
+    found = look.condition(
+        naming.TRAFFIC_LOW,
+        rows < limit,
+        start,
+        value=float(rows),
+        threshold=limit,
+        text=text,
+        limit="traffic",
+    )
+    return [replace(found, version="")]
 
 
 def business(look: Look) -> list[Condition]:
@@ -279,21 +308,23 @@ def errors(look: Look) -> list[Condition]:
             return failed, answered + failed
 
         return [_burning(look, naming.ERRORS_HIGH, 1 - ERROR_OBJECTIVE, failed, sentences.errors_burn)]
-    for minutes in (5, 60):
-        start = look.end - minutes * MINUTE
-        answered, bad = look.counters.calls(look.version, start, look.end)
-        if answered + bad >= ENOUGH_CALLS:
-            value = bad / (answered + bad)
-            text = sentences.errors(value, limit)
-            over = value > limit
-            return [look.condition(naming.ERRORS_HIGH, over, start, value=value, threshold=limit, text=text)]
-    return [look.condition(naming.ERRORS_HIGH, None, look.end - HOUR)]
+    start = look.recent(lambda start: sum(look.counters.calls(look.version, start, look.end)) >= ENOUGH_CALLS)
+    if start is None:
+        return [look.condition(naming.ERRORS_HIGH, None, look.end - HOUR, limit="errors")]
+    answered, bad = look.counters.calls(look.version, start, look.end)
+    value = bad / (answered + bad)
+    text, over = sentences.errors(value, limit), value > limit
+    return [
+        look.condition(
+            naming.ERRORS_HIGH, over, start, value=value, threshold=limit, text=text, limit="errors"
+        )
+    ]
 
 
 def latency(look: Look) -> list[Condition]:
     """Predictions slower than the objective use up their budget too fast, or take longer than the owner allows."""
-    limit = look.config.limits.get("latency_p95")
-    if limit is None:
+    limits = {name: look.config.limits[name] for name in LATENCY if name in look.config.limits}
+    if not limits:
 
         def slow(start: int) -> tuple[int, int]:
             counts = _timed(look, start)
@@ -301,13 +332,21 @@ def latency(look: Look) -> list[Condition]:
 
         say = partial(sentences.slow_burn, objective=LATENCY_SECONDS)
         return [_burning(look, naming.SLOW, 1 - LATENCY_OBJECTIVE, slow, say)]
-    start = look.end - 5 * MINUTE
-    counts = _timed(look, start)
-    if counts.sum() < ENOUGH_CALLS:
-        return [look.condition(naming.SLOW, None, start)]
-    value = float(traffic.duration_quantiles(counts, np.array([0.95]))[0])
-    text = sentences.slow(value, limit)
-    return [look.condition(naming.SLOW, value > limit, start, value=value, threshold=limit, text=text)]
+    return [_limited_latency(look, name, limit) for name, limit in limits.items()]
+
+
+def _limited_latency(look: Look, name: str, limit: float) -> Condition:
+    """Whether a quantile is above the owner's limit; so many calls that one in them is expected beyond it tell."""
+    q = LATENCY[name]
+    enough = max(ENOUGH_CALLS, round(1 / (1 - q)))
+    start = look.recent(lambda start: bool(_timed(look, start).sum() >= enough))
+    if start is None:
+        return look.condition(naming.SLOW, None, look.end - HOUR, limit=name)
+    value = float(traffic.duration_quantiles(_timed(look, start), np.array([q]))[0])
+    text = sentences.slow(value, limit, q)
+    return look.condition(
+        naming.SLOW, value > limit, start, value=value, threshold=limit, text=text, limit=name
+    )
 
 
 def _timed(look: Look, start: int) -> np.ndarray:
@@ -344,7 +383,8 @@ def empty(look: Look) -> list[Condition]:
     start, end = look.counters.start, look.counters.hour
     found, rows = (look.total(metric, start, end) for metric in (naming.EMPTY, naming.PREDICTIONS))
     if rows < ENOUGH_ROWS:
-        return [look.condition(naming.EMPTY_HIGH, None, start, end)]
+        mine = "empty" if "empty" in look.config.limits else ""
+        return [look.condition(naming.EMPTY_HIGH, None, start, end, limit=mine)]
     labels = look.version.names
     week = slice(-WEEK // HOUR - 1, -1)
     usual, known = EMPTY_UNKNOWN, False
@@ -355,11 +395,16 @@ def empty(look: Look) -> list[Condition]:
         if all_before >= least:
             usual, known = before / all_before, True
             break
-    limit = look.config.limits.get("empty", empty_limit(usual, rows))
-    value = found / rows
+    owners, value = look.config.limits.get("empty"), found / rows
+    limit = empty_limit(usual, rows) if owners is None else owners
     text = sentences.empty(value, usual) if known else f"{sentences.share(value)} of answers are empty"
+    if owners is not None:
+        text = sentences.limited(text, sentences.share(limit))
+    over, mine = value > limit, "" if owners is None else "empty"
     return [
-        look.condition(naming.EMPTY_HIGH, value > limit, start, end, value=value, threshold=limit, text=text)
+        look.condition(
+            naming.EMPTY_HIGH, over, start, end, value=value, threshold=limit, text=text, limit=mine
+        )
     ]
 
 
@@ -441,8 +486,28 @@ def targets(
     return found
 
 
+def resources(
+    model: str, statuses: Iterable[Status], limits: Mapping[str, float], end: float
+) -> list[Condition]:
+    """Serving processes of a model that use more memory, processor or disk than its owner allows."""
+    rule, found = naming.RESOURCES_HIGH.name, []
+    for s in statuses:
+        for what in RESOURCES:
+            if what in limits and model in s.models and what in s.usage:
+                value, limit = s.usage[what], limits[what]
+                over = value > limit if s.up else None
+                text = sentences.resource(s.url, what, value, limit) if over else ""
+                start = end - MINUTE
+                found.append(
+                    Condition(
+                        rule, model, "", over, start, end, s.url, what, value, limit, text, by_owner=True
+                    )
+                )
+    return found
+
+
 # Of a model as a whole: of its versions, the one that answers is given.
-OF_MODEL: tuple[Callable[[Look], list[Condition]], ...] = (silence, business)
+OF_MODEL: tuple[Callable[[Look], list[Condition]], ...] = (silence, volume, business)
 
 # Of each version that answers.
 CHECKS: tuple[Callable[[Look], list[Condition]], ...] = (

@@ -14,8 +14,9 @@ try:
 except ModuleNotFoundError:
     sys.exit('The command line needs more than the library: pip install "barograph[serve]"')
 
-from barograph import __version__, importing
+from barograph import __version__, deciding, importing
 from barograph.clock import Clock
+from barograph.drill.verb import drill
 from barograph.errors.verb import errors
 from barograph.heuristics_job.verb import heuristics
 from barograph.mixin.verb import mixin
@@ -273,9 +274,14 @@ def _join_here(store: str, log: str | None) -> dict[str, dict[str, int]]:
     return {model: dict(joined.tally) for model, joined in found.items()}
 
 
+app.command()(deciding.mute)
+app.command()(deciding.unmute)
+app.command()(deciding.ack)
+app.command("not-a-problem")(deciding.not_a_problem)
 app.command()(mixin)
 app.command()(heuristics)
 app.command()(errors)
+app.command()(drill)
 
 
 @reference_app.command("fit")
@@ -295,14 +301,21 @@ def reference_fit(
     feature: Annotated[
         list[str] | None, typer.Option(help="A feature; may be repeated. All other columns, if left out.")
     ] = None,
+    limits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Count the ranges in this model's limits (barograph.toml) to the row."
+        ),
+    ] = None,
 ) -> None:
     """Freeze what normal looks like into one JSON file."""
     frame = _read(data)
+    others = {score, prediction, label, time}
     try:
         reference = Reference.fit(
             frame,
             task=task,
-            features=feature or None,
+            features=_declared(frame, feature, others, limits) if limits else feature or None,
             score=score,
             prediction=prediction,
             threshold=threshold,
@@ -357,6 +370,18 @@ def reference_check(
         out.print(f"and {len(found) - most:,} more")
     out.print(f"{len(found):,} violations" if found else "No violation")
     raise typer.Exit(FINDING if found else 0)
+
+
+def _declared(frame: Any, features: list[str] | None, others: set[str | None], model: str) -> Any:
+    """The features with the ranges that the owner of a model allows."""
+    from barograph.limited import declared
+    from barograph.schema import Schema
+
+    models = configured().models
+    if model not in models:
+        wrong(f"--limits: barograph.toml has no model {model!r}; it has {', '.join(models) or 'none'}")
+    names = features or [name for name in frame.column_names if name not in others]
+    return declared(Schema.infer(frame, names), models[model].limits)
 
 
 def _store(given: str | None) -> str:

@@ -1,33 +1,30 @@
 """One pass: source -> signals -> alerts. A pure function of what is stored and of `now`; twice is the same as once."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from barograph import alert, naming, outcome_checks, sentences
+from barograph import alert, delivered, naming, outcome_checks
 from barograph.alert import Alert, Condition, Incident
-from barograph.calibrate import APART, Verdicts, pool
-from barograph.calibrate import alarm as in_alarm
-from barograph.checks import CHECKS, OF_MODEL, Counters, Look, targets
+from barograph.checks import CHECKS, OF_MODEL, Counters, Look, resources, targets
 from barograph.clock import iso
 from barograph.config import Config
-from barograph.counters import Series
-from barograph.known import ROOM, Known, References
+from barograph.judging import UNJUDGED, Judged, Judging
+from barograph.known import ROOM, References
 from barograph.labels.days import DayBook
-from barograph.ledger import DEPLOYMENT, Counted, Event, History, Ledger
+from barograph.ledger import DEPLOYMENT, Event, Ledger
+from barograph.policy import Policy, news
 from barograph.sources import Status
-from barograph.tiles import DAY, HOUR, MINUTE, Tiles
+from barograph.tiles import DAY, Tiles
 from barograph.versions import Deployed, by_model, deployed
 
 log = logging.getLogger("barograph")
 
-SETTLED = 120  # seconds after its end at which a window is judged
 AT_MOST = 7 * DAY  # of history is judged in one go: bounds memory
-UNJUDGED = DAY + 2 * HOUR  # few rows may take a day to a verdict
 _COLUMN_RULES = (naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED)
 _COLUMN_NAMES = frozenset(rule.name for rule in _COLUMN_RULES)
 
@@ -38,15 +35,6 @@ class Change:
 
     alert: Alert
     incident: Incident
-
-
-def last_closed(now: float, window: int) -> int:
-    """The end of the last window that is over, and has had time to be read; epoch seconds.
-
-    >>> last_closed(7260.0, 3600), last_closed(7320.0, 3600), last_closed(7320.0, 60)
-    (3600, 7200, 7260)
-    """
-    return int((now - min(SETTLED, window)) // window * window)
 
 
 def current(versions: Iterable[Deployed], counters: Counters) -> Deployed:
@@ -76,8 +64,8 @@ def evaluate(
     """Judge what has closed, look at what is open, and move alerts and incidents on. Returns what began or ended.
 
     `statuses` say how the reading of targets goes. A model that cannot be evaluated is logged and stops no other. `keep` gets
-    what began or ended with a model within the transaction that stores it; `done` is told of each model, and of the error
-    that stopped it. `book` remembers what labels say from one pass to the next.
+    what people are to be told of a model, as policy has it, within the transaction that stores it; `done` is told of each model,
+    and of the error that stopped it. `book` remembers what labels say from one pass to the next.
     """
     changes: list[Change] = []
     counters, found, book = Counters(tiles, now), deployed(tiles), book or DayBook(tiles)
@@ -86,17 +74,18 @@ def evaluate(
     for one in ledger.alerts():
         alerts.setdefault(one.condition.model, []).append(one)
     incidents = {i.model: i for i in reversed(ledger.incidents(since=9e18)) if i.open}
+    policy, told = ledger.policy(now), ledger.told()
     for model, versions in by_model(found).items():
         try:
             with tiles.transaction():
-                watch = _Watch(tiles, ledger, references, config, model, counters, book)
+                watch = _Watch(tiles, ledger, references, config, model, counters, book, policy)
                 watch.take(alerts.get(model, ()), incidents.get(model))
                 for version in versions:
                     watch.deployment(version)
                 watch.judge(versions, now)
                 watch.look(versions, statuses)
                 lasting = _lasting(watch.changes)
-                keep(lasting)
+                keep(watch.news(told.get(model, ()), lasting))
         except Exception as error:
             log.exception("model %s could not be evaluated; the next pass tries again", model)
             done(model, error)
@@ -113,37 +102,6 @@ def _lasting(changes: list[Change]) -> list[Change]:
     return [c for c in changes if c.alert.condition.key not in began & ended]
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """Columns that have windows to judge, from `start` (epoch seconds) on."""
-
-    counted: Counted
-    series: Series
-    known: Known
-    start: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """Windows of one version that were just judged, with their counts: W windows over the slots of all columns.
-
-    `alarms` are bool (W, C) by signal.
-    """
-
-    counted: Counted
-    known: Known
-    history: History
-    alarms: Mapping[str, np.ndarray]
-    counts: np.ndarray
-    sums: np.ndarray
-
-    def text(self, name: str, signal: str, w: int) -> str:
-        """What the signal saw in window w."""
-        where = self.known.reference.bins.slice(name)
-        column = self.known.calibration.columns.references[name]
-        return sentences.column(name, signal, column, self.counts[w, where], self.sums[w, where])
-
-
 class _Watch:
     """One model in one pass: its alerts and its incident, moved on look by look."""
 
@@ -156,10 +114,13 @@ class _Watch:
         model: str,
         counters: Counters,
         book: DayBook,
+        policy: Policy,
     ) -> None:
         self._tiles, self._ledger, self._references = tiles, ledger, references
-        self._model, self._counters = model, counters
-        self._config, self._window, self._book = config.model(model), config.window, book
+        self._model, self._counters, self._policy = model, counters, policy
+        self._config, self._book = config.model(model), book
+        marks = [mark for mark in policy.marks if mark.model == model]
+        self._judging = Judging(tiles, ledger, references, self._config, model, config.window, marks)
         self._skewed: dict[tuple[str, str], frozenset[str]] = {}
         self._alerts: dict[tuple[str, ...], Alert] = {}
         self._incident: Incident | None = None
@@ -187,10 +148,11 @@ class _Watch:
         looks = [self._look(v, first) for v in active]
         whole = self._look(chosen, first)
         found = [condition for check in OF_MODEL for condition in check(whole)]
-        checks = (*CHECKS, *outcome_checks.CHECKS)
+        checks = (*CHECKS, *delivered.CHECKS, *outcome_checks.CHECKS)
         found += [condition for look in looks for check in checks for condition in check(look)]
         held = {(a.condition.rule, a.condition.column): a.since for a in self._alerts.values()}
         found += targets(self._model, statuses, held, end)
+        found += resources(self._model, statuses, self._config.limits, end)
         seen = {condition.key for condition in found}
         minutely = [a.condition for a in self._alerts.values() if a.condition.rule not in _COLUMN_NAMES]
         found += [replace(c, active=False, since=end, at=end) for c in minutely if c.key not in seen]
@@ -223,77 +185,41 @@ class _Watch:
         self._close([(a, None if a.state == alert.PENDING else b) for a, b in over], until)
 
     def judge(self, versions: Sequence[Deployed], now: float) -> None:
-        """Judge the windows that have closed since the last pass, each once, of all versions in the order of time."""
-        closed = last_closed(now, self._window)
+        """Judge the windows that have closed since the last pass, each once, of all versions and lanes in the order of time."""
         self._versions = {v.version: v for v in versions}
-        due = [d for v in versions for bins in v.series if (d := self._due(v, bins, closed)) is not None]
-        start = min((d.start for d in due), default=closed)
+        for v in versions:
+            reached = max((self._judging.reached(v, bins) for bins in v.series), default=0)
+            self._judged_at[v.version] = max(reached, self._judged_at.get(v.version, 0))
+        due = [d for v in versions for bins in v.series for d in self._judging.due(v, bins, now)]
+        start, closed = min((d.start for d in due), default=0), max((d.closed for d in due), default=0)
         while start < closed:
             end = min(start // DAY * DAY + AT_MOST, closed)
-            parts = [self._judge(d, max(start, d.start), end) for d in due if d.start < end]
-            self._replay([part for part in parts if part is not None], versions)
+            parts = [
+                one
+                for d in due
+                if d.start < end
+                for one in self._judging.judge(d, max(start, d.start), min(end, d.closed))
+            ]
+            self._replay(parts, versions)
             start = end
 
-    def _due(self, version: Deployed, bins: str, closed: int) -> _Due | None:
-        """What of a version may have windows to judge: those that closed before `closed`, and are kept as such."""
-        series = version.series[bins]
-        seen, counted = self._tiles.seen(series), Counted(version.model, version.version, bins)
-        if seen is None:
-            return None
-        judged = self._ledger.judged_until(counted)
-        first = seen[0] // self._window * self._window if judged is None else judged
-        start = max(first, self._tiles.kept_from(HOUR if self._window == HOUR else MINUTE))
-        self._judged_at[version.version] = max(start, self._judged_at.get(version.version, 0))
-        if start >= closed or seen[1] < start:
-            return None
-        known = self._references.of(version, bins)
-        if known is None or self._ledger.looked(counted, (closed, self._tiles.changed(series))):
-            return None
-        return _Due(counted, series, known, start)
-
-    def _judge(self, due: _Due, judged: int, end: int) -> _Judged | None:
-        """Judge the windows that begin from `judged` on and have closed by `end`."""
-        bins = due.known.reference.bins
-        windows = self._tiles.windows(due.series, judged // DAY * DAY, end, self._window)
-        rows = windows.counts[:, bins.slice(next(iter(bins.columns)))].sum(axis=1)
-        pooled = pool(windows.starts, rows, step=self._window, until=end)
-        todo = np.flatnonzero(pooled.closed & (pooled.starts >= judged))
-        if not len(todo):
-            return None
-        counts, sums = pooled.sum(windows.counts)[todo], pooled.sum(windows.sums)[todo]
-        found = self._limited(due.known.calibration.verdicts(counts), due.known)
-        starts, ends = pooled.starts[todo], pooled.ends[todo]
-        new = History(starts, ends, found.rows, dict(found.values), dict(found.thresholds))
-        begin = int(starts[0])
-        earlier = self._ledger.history(due.counted, begin - APART, begin, len(bins.columns))
-        self._ledger.add(due.counted, new)
-        return _Judged(due.counted, due.known, new, _alarms(earlier, new), counts, sums)
-
-    def _limited(self, verdicts: Verdicts, known: Known) -> Verdicts:
-        """Limits that the owner sets win over calibration."""
-        thresholds = dict(verdicts.thresholds)
-        for i, name in enumerate(known.reference.bins.columns):
-            limits = {
-                s: limit for s in thresholds if (limit := self._config.limits.get(f"{name}.{s}")) is not None
-            }
-            for signal, limit in limits.items():
-                column = np.arange(thresholds[signal].shape[1]) == i
-                thresholds[signal] = np.where(column, limit, thresholds[signal])
-        return replace(verdicts, thresholds=thresholds)
-
-    def _replay(self, judged: Sequence[_Judged], versions: Sequence[Deployed]) -> None:
-        """Move the alerts of columns on, window by window of all versions, in the order of time."""
+    def _replay(self, judged: Sequence[Judged], versions: Sequence[Deployed]) -> None:
+        """Move the alerts of columns on, window by window of all versions and lanes, in the order of time."""
         windows = ((int(end), one, w) for one in judged for w, end in enumerate(one.history.ends.tolist()))
         for end, group in groupby(sorted(windows, key=_first), key=_first):
             self._end_unjudged(end)
             conditions: list[Condition] = []
-            for _, one, w in group:
-                self._judged_at[one.counted.version] = end
+            together = list(group)
+            for _, one, w in together:
+                self._judging.note(one, w)
+            for _, one, w in together:
+                if not one.counted.lane:
+                    self._judged_at[one.counted.version] = end
                 conditions += self._conditions(one, w)
             self._move(conditions, float(end))
             self._end_replaced(self._counters.answering(versions, end), float(end))
 
-    def _conditions(self, judged: _Judged, w: int) -> list[Condition]:
+    def _conditions(self, judged: Judged, w: int) -> list[Condition]:
         """What window w says of each signal of a column that is in alarm, or was."""
         names, version = list(judged.known.reference.bins.columns), judged.counted.version
         mine = [a.condition for a in self._of_columns() if a.condition.version == version]
@@ -312,26 +238,30 @@ class _Watch:
         ]
 
     def _column(
-        self, judged: _Judged, name: str, i: int, signal: str, w: int, active: bool
+        self, judged: Judged, name: str, i: int, signal: str, w: int, active: bool
     ) -> list[Condition]:
         """Conditions of one signal of a column in one window: of the rule that fits, and the end of the others."""
         value, line = (float(a[signal][w, i]) for a in (judged.history.values, judged.history.thresholds))
-        rule = alert.column_rule(judged.known.reference.bins.roles[name], signal, value)
-        if rule is naming.FEATURE_SHIFTED and name in self._skewed_of(judged):
-            active = False  # it never was otherwise: that is another alert
+        points, owner = judged.points(name, signal, value), judged.limited.by_owner(name, signal)
+        rule = alert.column_rule(judged.known.reference.bins.roles[name], signal, points)
+        skewed = rule is naming.FEATURE_SHIFTED and not owner and name in self._skewed_of(judged)
+        active = active and not skewed  # it never was otherwise: that is another alert
         span = (float(judged.history.starts[w]), float(judged.history.ends[w]))
         model, version = judged.counted.model, judged.counted.version
         found = []
         for one in _COLUMN_RULES:
             here = active and one is rule
-            if here or (one.name, model, version, name, signal) in self._alerts:
+            held = (one.name, model, version, name, signal) in self._alerts
+            if held and not here and not skewed and self._judging.stands(judged, signal, i, int(span[1])):
+                continue  # another lane has not said that it is over
+            if here or held:
                 text = judged.text(name, signal, w) if here else ""
                 found.append(
-                    Condition(one.name, model, version, here, *span, name, signal, value, line, text)
+                    Condition(one.name, model, version, here, *span, name, signal, value, line, text, owner)
                 )
         return found
 
-    def _skewed_of(self, judged: _Judged) -> frozenset[str]:
+    def _skewed_of(self, judged: Judged) -> frozenset[str]:
         """Columns of a version that never looked like training."""
         key = (judged.counted.version, judged.counted.bins)
         if key not in self._skewed:
@@ -362,12 +292,28 @@ class _Watch:
         if moved:
             self._ledger.save_alerts(moved)
         was = self._incident
-        self._incident = alert.incident(was, self._model, list(self._alerts.values()), now)
+        self._incident = alert.incident(was, self._model, self._policy.heard(self._alerts.values()), now)
         if self._incident is not None and self._incident != was:
             self._ledger.save_incident(self._incident)
         self._note(moved)
         if self._incident is not None and not self._incident.open:
             self._incident = None
+
+    def news(self, told: Sequence[Alert], lasting: Sequence[Change]) -> list[Change]:
+        """What people are to be told of now; it is remembered that they were."""
+        begun, ended = news(told, self._alerts.values(), lambda a: self._policy.hushed(a, self._incident))
+        if begun or ended:
+            self._ledger.save_told(begun, ended)
+        over = {c.alert.condition.key: c for c in lasting if c.alert.state == alert.RESOLVED}
+        end = float(self._counters.end)
+        found = [over.get(a.condition.key) or self._over(a, end) for a in ended]
+        return found + [Change(a, self._incident) for a in begun if self._incident is not None]
+
+    def _over(self, told: Alert, end: float) -> Change:
+        """The end of an alert that was told of, and is part of no incident any more."""
+        c = told.condition
+        past = Incident("", self._model, c.version, told.rule.severity, c.text, told.since, end)
+        return Change(replace(told, state=alert.RESOLVED, until=end), past)
 
     def _note(self, moved: Iterable[tuple[Alert | None, Alert | None]]) -> None:
         for before, after in moved:
@@ -385,17 +331,3 @@ class _Watch:
 
 def _first(row: tuple[Any, ...]) -> Any:
     return row[0]
-
-
-def _alarms(earlier: History, new: History) -> dict[str, np.ndarray]:
-    """By signal bool (W, C): whether each new window is in alarm, with the windows before it."""
-    starts, ends = np.concatenate([earlier.starts, new.starts]), np.concatenate([earlier.ends, new.ends])
-    before = earlier.ratios
-    found = {}
-    for signal, ratios in new.ratios.items():
-        past = before.get(signal, np.full((len(earlier.starts), ratios.shape[1]), np.nan))
-        both = np.concatenate([past, ratios])
-        found[signal] = np.zeros(ratios.shape, dtype=bool)
-        for i in np.flatnonzero((both > 1).any(axis=0)):  # there is no alarm below the line
-            found[signal][:, i] = in_alarm(signal, starts, ends, both[:, i])[len(earlier.starts) :]
-    return found

@@ -1,21 +1,23 @@
-"""What the evaluator remembers beside the tiles, in the same file: judgements, alerts, incidents, events."""
+"""What the evaluator remembers beside the tiles, in the same file: judgements, alerts, incidents, policy, events."""
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from barograph.alert import FIRING, PENDING, RESOLVED, Alert, Condition, Incident
+from barograph.policy import Acknowledgement, Mark, Mute, Policy
 from barograph.tiles import DAY, HOUR, Tiles
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS judgements (
     model VARCHAR, version VARCHAR, bins VARCHAR, start BIGINT, finish BIGINT, signal VARCHAR,
-    rows BIGINT[], level DOUBLE[], threshold DOUBLE[]
+    rows BIGINT[], level DOUBLE[], threshold DOUBLE[], lane VARCHAR DEFAULT ''
 );
+ALTER TABLE judgements ADD COLUMN IF NOT EXISTS lane VARCHAR DEFAULT '';
 CREATE TABLE IF NOT EXISTS alerts (
     rule VARCHAR, model VARCHAR, version VARCHAR, "column" VARCHAR, signal VARCHAR,
     state VARCHAR, since DOUBLE, last DOUBLE, until DOUBLE, condition JSON
@@ -23,19 +25,35 @@ CREATE TABLE IF NOT EXISTS alerts (
 CREATE TABLE IF NOT EXISTS incidents (
     id VARCHAR, model VARCHAR, version VARCHAR, severity VARCHAR, headline VARCHAR, since DOUBLE, until DOUBLE
 );
+CREATE TABLE IF NOT EXISTS told (
+    rule VARCHAR, model VARCHAR, version VARCHAR, "column" VARCHAR, signal VARCHAR, alert JSON
+);
+CREATE TABLE IF NOT EXISTS mutes (
+    id VARCHAR, model VARCHAR, rule VARCHAR, "column" VARCHAR, since DOUBLE, until DOUBLE, reason VARCHAR, who VARCHAR
+);
+CREATE TABLE IF NOT EXISTS acknowledgements (
+    incident VARCHAR, model VARCHAR, severity VARCHAR, moment DOUBLE, who VARCHAR, note VARCHAR
+);
+CREATE TABLE IF NOT EXISTS marks (
+    id VARCHAR, rule VARCHAR, model VARCHAR, version VARCHAR, bins VARCHAR, "column" VARCHAR, signal VARCHAR,
+    since DOUBLE, until DOUBLE, moment DOUBLE, who VARCHAR, reason VARCHAR
+);
 CREATE TABLE IF NOT EXISTS events (moment DOUBLE, until DOUBLE, kind VARCHAR, model VARCHAR, label VARCHAR);
 """
 DEPLOYMENT, CHANGE = "deployment", "change"
 _EVENT = "moment, kind, model, label, until"
+_MARK = 'id, rule, model, version, bins, "column", signal, since, until, moment, who, reason'
+_ACKNOWLEDGED = "incident, model, severity, moment, who, note"
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Whose columns are judged: counts of different bins are never judged together."""
+    """Whose columns are judged, and in which lane (empty: by the hour): counts of different bins are never judged together."""
 
     model: str
     version: str
     bins: str
+    lane: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +112,17 @@ class Ledger:
             connection.execute("DELETE FROM alerts WHERE state = ? AND until < ?", [RESOLVED, over])
             connection.execute("DELETE FROM incidents WHERE until < ?", [over])
             connection.execute("DELETE FROM events WHERE coalesce(until, moment) < ?", [over])
+            connection.execute("DELETE FROM mutes WHERE until < ?", [over])
+            connection.execute("DELETE FROM marks WHERE moment < ?", [over])
+            connection.execute(
+                "DELETE FROM acknowledgements WHERE incident NOT IN (SELECT id FROM incidents)"
+            )
 
     def _memory(self) -> _Memory:
         with self._tiles.lock:
             if self._kept is None or self._kept.rollbacks != self._tiles.rollbacks:
                 judged = self._all(
-                    "SELECT model, version, bins, max(finish) FROM judgements GROUP BY model, version, bins"
+                    "SELECT model, version, bins, lane, max(finish) FROM judgements GROUP BY model, version, bins, lane"
                 )
                 events = self._all(f"SELECT {_EVENT} FROM events WHERE kind = ?", [DEPLOYMENT])
                 self._kept = _Memory(
@@ -145,7 +168,7 @@ class Ledger:
         with self._tiles.transaction() as connection:
             with self._tiles.given(table):
                 connection.execute(
-                    "INSERT INTO judgements SELECT ?, ?, ?, start, finish, signal, rows, level, threshold FROM given",
+                    "INSERT INTO judgements SELECT ?, ?, ?, start, finish, signal, rows, level, threshold, ? FROM given",
                     _key(counted),
                 )
             judged = self._memory().judged
@@ -155,7 +178,7 @@ class Ledger:
         """Windows that end within (start, end]."""
         found = self._all(
             "SELECT start, finish, signal, rows, level, threshold FROM judgements"
-            " WHERE model = ? AND version = ? AND bins = ? AND finish > ? AND finish <= ? ORDER BY signal, start",
+            " WHERE model = ? AND version = ? AND bins = ? AND lane = ? AND finish > ? AND finish <= ? ORDER BY signal, start",
             [*_key(counted), start, end],
         )
         starts = sorted({(row[0], row[1]) for row in found})
@@ -212,6 +235,12 @@ class Ledger:
                             _condition(after),
                         ],
                     )
+                    if after.state == RESOLVED:
+                        connection.execute(
+                            "UPDATE marks SET until = ? WHERE until IS NULL AND rule = ? AND model = ? AND version = ?"
+                            ' AND "column" = ? AND signal = ? AND since = ?',
+                            [after.until, *after.condition.key, after.since],
+                        )
 
     def incidents(self, *, model: str | None = None, since: float = 0.0) -> list[Incident]:
         """Incidents that are open or ended after `since`, the newest first."""
@@ -229,6 +258,79 @@ class Ledger:
             connection.execute(
                 "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?)", list(asdict(incident).values())
             )
+
+    # Policy.
+
+    def policy(self, now: float) -> Policy:
+        """What people decided of alerts, as it holds at `now`."""
+        mutes = self._all(
+            'SELECT id, model, rule, "column", since, until, reason, who FROM mutes WHERE until > ? ORDER BY since, id',
+            [now],
+        )
+        marks = self._all(f"SELECT {_MARK} FROM marks ORDER BY moment, id")
+        acknowledged = self._all(f"SELECT {_ACKNOWLEDGED} FROM acknowledgements")
+        found = (Acknowledgement(*row) for row in acknowledged)
+        return Policy(
+            now,
+            tuple(Mute(*row) for row in mutes),
+            tuple(Mark(*row) for row in marks),
+            {one.incident: one for one in found},
+        )
+
+    def save_mute(self, mute: Mute) -> None:
+        """Remember a mute, in the place of the one with its id."""
+        self._put("mutes", "id", astuple(mute))
+
+    def end_mute(self, id: str, now: float) -> bool:
+        """End a mute early; whether there was one that goes on."""
+        with self._tiles.transaction() as connection:
+            found = connection.execute(
+                "UPDATE mutes SET until = ? WHERE id = ? AND until > ?", [now, id, now]
+            ).fetchall()
+        return bool(found and found[0][0])
+
+    def acknowledge(self, one: Acknowledgement) -> None:
+        """Remember who works on an incident; the last who says so does."""
+        self._put("acknowledgements", "incident", astuple(one))
+
+    def save_mark(self, mark: Mark) -> None:
+        """Remember that an alert was no problem."""
+        self._put("marks", "id", astuple(mark))
+
+    def take_back(self, table: str, id: str) -> bool:
+        """Forget an acknowledgement (by its incident) or a mark (by its id); whether there was one."""
+        column = {"acknowledgements": "incident", "marks": "id"}[table]
+        with self._tiles.transaction() as connection:
+            found = connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [id]).fetchall()
+        return bool(found and found[0][0])
+
+    def told(self) -> dict[str, list[Alert]]:
+        """By model the alerts that people were told of, and not yet that they are over."""
+        found: dict[str, list[Alert]] = {}
+        for model, text in self._all("SELECT model, alert FROM told"):
+            given = json.loads(text)
+            found.setdefault(model, []).append(
+                Alert(**{**given, "condition": Condition(**given["condition"])})
+            )
+        return found
+
+    def save_told(self, begun: Iterable[Alert], ended: Iterable[Alert]) -> None:
+        """Remember what people are told of now."""
+        with self._tiles.transaction() as connection:
+            for one in ended:
+                connection.execute(
+                    'DELETE FROM told WHERE rule = ? AND model = ? AND version = ? AND "column" = ? AND signal = ?',
+                    list(one.condition.key),
+                )
+            for one in begun:
+                values = [*one.condition.key, json.dumps(asdict(one))]
+                connection.execute("INSERT INTO told VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def _put(self, table: str, key: str, values: tuple[Any, ...]) -> None:
+        """Put a row, whose key comes first, in the place of what it was."""
+        with self._tiles.transaction() as connection:
+            connection.execute(f"DELETE FROM {table} WHERE {key} = ?", [values[0]])
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", list(values))
 
     # Events.
 
@@ -264,7 +366,7 @@ class Ledger:
 
 
 def _key(counted: Counted) -> list[str]:
-    return [counted.model, counted.version, counted.bins]
+    return [counted.model, counted.version, counted.bins, counted.lane]
 
 
 def _condition(alert: Alert) -> str:

@@ -22,7 +22,8 @@ import httpx
 import numpy as np
 import uvicorn
 
-from barograph import naming, promql
+from barograph import naming
+from barograph.alert import FIRING, MUTED
 from barograph.bins import score_alone
 from barograph.clock import Clock
 from barograph.config import Config, PrometheusConfig
@@ -30,18 +31,20 @@ from barograph.console.app import PROOF_HEADER, create, proof
 from barograph.console.health import PATIENCE, Health
 from barograph.console.state import State
 from barograph.counters import Series, Snapshot, Vector
-from barograph.evaluate import Change, evaluate, last_closed
+from barograph.evaluate import Change, evaluate
 from barograph.exposition import render
 from barograph.heuristics import load
 from barograph.heuristics_job.job import HeuristicsJob
 from barograph.heuristics_job.rounds import Rounds, Shown, counter
 from barograph.inbox import Feedback, Store, route
+from barograph.judging import by_lane, last_closed
 from barograph.known import References
 from barograph.labels.counting import BinsOf
 from barograph.labels.days import DayBook
 from barograph.labels.joiner import Joiner, UnknownBins
 from barograph.labels.quality import expected, quality_gauges
-from barograph.ledger import Counted, Ledger
+from barograph.ledger import Ledger
+from barograph.limits import SERVICE
 from barograph.logs import Log
 from barograph.notify import Notifier
 from barograph.outbox import Outbox
@@ -52,7 +55,7 @@ from barograph.reference import Reference
 from barograph.sentences import duration
 from barograph.shares import reference_gauges
 from barograph.sources import Poller, StoredReferences, Target
-from barograph.tiles import HOUR, MINUTE, Tiles
+from barograph.tiles import DAY, HOUR, MINUTE, Tiles
 from barograph.versions import Deployed, deployed
 
 log = logging.getLogger("barograph")
@@ -327,10 +330,16 @@ class Server:
         if self.health.finished is not None:
             gauge(naming.EVALUATOR_SUCCESS, {}, self.health.finished)
         gauge(naming.MESSAGES_WAITING, {}, self.outbox.waiting())
+        policy = self.ledger.policy(self.clock.now())
         for alert in self.ledger.alerts():
             c = alert.condition
             names = {"model": c.model, "version": c.version, "column": c.column, "signal": c.signal}
-            gauge(naming.ALERT_STATE, {**names, "alert": c.rule, "state": alert.state}, 1.0)
+            state = MUTED if alert.state == FIRING and policy.muting(alert) else alert.state
+            gauge(naming.ALERT_STATE, {**names, "alert": c.rule, "state": state}, 1.0)
+        for model in self.state.models():
+            for name, value in self.config.model(model).limits.items():
+                if name in SERVICE:
+                    gauge(naming.LIMIT, {"model": model, "limit": name}, value)
         for versions in self.state.models().values():
             for version in versions:
                 for labels, value, threshold in _last_signals(self, version):
@@ -452,26 +461,20 @@ def _endpoint(config: PrometheusConfig) -> Endpoint:
 
 
 def _last_signals(server: Server, version: Deployed) -> list[tuple[dict[str, str], float, float]]:
-    found = []
-    now = server.clock.now()
+    """The last verdict of each lane, of the last day or two."""
+    found, now = [], server.clock.now()
     for one in version.series:
         known = server.references.of(version, one)
         if known is None:
             continue
         names = list(known.reference.bins.columns)
-        counted = Counted(version.model, version.version, one)
-        history = server.ledger.history(counted, now - 86_400, now, len(names))
-        for letter, values in history.values.items():
-            for i, name in enumerate(names):
-                labels = {
-                    **version.names,
-                    "column": name,
-                    "signal": letter,
-                    "window": promql.span(server.config.window),
-                }
-                value, threshold = values[-1, i], history.thresholds[letter][-1, i]
-                if value == value and threshold == threshold:
-                    found.append((labels, float(value), float(threshold)))
+        for lane, counted in by_lane(version, one, server.config.window):
+            history = server.ledger.history(counted, now - DAY - lane.seconds, now, len(names))
+            for letter, values in history.values.items():
+                lines = history.thresholds[letter]
+                for i in np.flatnonzero(np.isfinite(values[-1]) & np.isfinite(lines[-1])).tolist():
+                    labels = {**version.names, "column": names[i], "signal": letter, "window": lane.name}
+                    found.append((labels, float(values[-1, i]), float(lines[-1, i])))
     return found
 
 
