@@ -84,8 +84,8 @@ def _least(excess: Callable[[float], float], most: float) -> float | None:
     return high
 
 
-def said(calibration: Calibration, column: str, signal: str, n: int, *, owner: float | None = None) -> str:
-    """What one line means, for windows of n rows: a sentence without a full stop. `owner` is the limit that one has set.
+def said(calibration: Calibration, column: str, signal: str, n: int) -> str:
+    """What one line means, for windows of n rows: a sentence without a full stop.
 
     >>> from barograph.calibrate import calibrate
     >>> from barograph.reference import Reference
@@ -93,8 +93,6 @@ def said(calibration: Calibration, column: str, signal: str, n: int, *, owner: f
     >>> said(calibrate(reference), "x", "L", 1000)
     'No line yet: the reference has no timestamps'
     """
-    if owner is not None:
-        return f"Set by owner: an alarm above {_level(signal, owner)}"
     if signal == "O":
         return f"An alarm from {FAULTY_ROWS} rows and more than {share(FAULTY_SHARE)} beyond the reference's own on"
     line = float(calibration.thresholds(column, n)[signal])

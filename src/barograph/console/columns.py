@@ -480,9 +480,12 @@ def _meaning(signal: str) -> str:
 
 def _said(column: Column, signal: str, threshold: float, n: int, owner: bool) -> str:
     """What the line means, by the calibration that is in force."""
+    if owner:
+        share = SIGNALS[signal].unit == "share"
+        return f"The limit of {sentences.share(threshold) if share else sentences.number(threshold)} is set by the owner."
     calibration = column.view.calibration
     assert calibration is not None
-    return meanings.said(calibration, column.name, signal, n, owner=threshold if owner else None) + "."
+    return f"{meanings.said(calibration, column.name, signal, n)}."
 
 
 def measures(column: Column) -> list[dict[str, Any]]:
