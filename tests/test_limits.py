@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -183,6 +183,7 @@ CATEGORIES = st.sampled_from(["DE", "FR", "PL", "IT", "ES", "a, b", "a", "other"
     st.lists(CATEGORIES, max_size=40),
     st.sets(CATEGORIES, min_size=1),
 )
+@example(["a, b"], ["a"], {"a"})
 def test_an_allowed_category_is_never_counted_and_all_others_are_where_it_is_exact(seen, live, allowed):
     tally = {name: seen.count(name) for name in seen}
     bins = category_bins(tally)

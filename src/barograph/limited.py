@@ -109,7 +109,9 @@ def _categories(bins: CategoryBins, limits: ColumnLimits) -> Bound:
     several = False
     for slot, name in enumerate(bins.categories):
         here = {name} & wanted or set(name.split(", ")) & wanted
-        placed |= here
+        placed |= {
+            name
+        } & wanted  # a name with a comma may be one category: what seems to be in it may lie elsewhere
         several |= bool(here) and name not in wanted
         mask[slot] = not here
     notes = ["a cell of several categories passes where one of them is allowed"] if several else []
