@@ -119,8 +119,7 @@ class _Watch:
         self._tiles, self._ledger, self._references = tiles, ledger, references
         self._model, self._counters, self._policy = model, counters, policy
         self._config, self._book = config.model(model), book
-        marks = [mark for mark in policy.marks if mark.model == model]
-        self._judging = Judging(tiles, ledger, references, self._config, model, config.window, marks)
+        self._judging = Judging(tiles, ledger, references, self._config, model, config.window, policy.marks)
         self._skewed: dict[tuple[str, str], frozenset[str]] = {}
         self._alerts: dict[tuple[str, ...], Alert] = {}
         self._incident: Incident | None = None

@@ -1,5 +1,6 @@
 """Windows of columns against their lines: what has closed in each lane, by the calibration that was in force, each once."""
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,9 @@ from barograph.versions import Deployed
 SETTLED = 120  # seconds after its end at which a window is judged
 UNJUDGED = DAY + 2 * HOUR  # few rows may take a day to a verdict
 _OVER = {FIVE_MINUTES: "five minutes", DAILY: "the day"}  # what a window other than the usual one is called
+_REFRESHED = (
+    16  # moments of refresh that are remembered of a version: those of a week, of lanes that learn and others
+)
 _STANDS = {FIVE_MINUTES.seconds: 900, DAILY.seconds: UNJUDGED}  # seconds for which a verdict speaks
 
 
@@ -190,26 +194,36 @@ class Judging:
 
     def _calibration(self, due: Due, at: int) -> tuple[Calibration, int]:
         """What the lane's windows are judged by from `at` on, and until when: the reference's, refreshed by live hours."""
-        first = due.known.first(due.lane)
-        learning = first.learning is not None
+        known, version, bins = due.known, due.counted.version, due.counted.bins
+        learning = known.first(due.lane).learning is not None
         until = refresh.due(due.first, at, learning=learning)
-        version, bins = due.counted.version, due.counted.bins
-        marks = tuple(one for one in self._marks if (one.version, one.bins) == (version, bins))
-        place, key = ("calibration", due.counted), (until, marks)
-        held = due.known.of_versions.get(place)
-        if held is None or held[0] != key:
-            held = due.known.of_versions[place] = key, self._refreshed(due, first, until, marks)
-        return held[1], until + (DAY if learning else refresh.WEEK)
-
-    def _refreshed(self, due: Due, first: Calibration, until: int, marks: Sequence[Mark]) -> Calibration:
-        """By the hours until then, without those in which something was wrong; what was no problem is ordinary."""
+        again = until + (DAY if learning else refresh.WEEK)
         begin = max(due.first // HOUR * HOUR, self._tiles.kept_from(HOUR))
         if until <= begin:
-            return first
-        hours = self._tiles.windows(due.series, begin, until, HOUR)
-        names = first.columns.names
+            return known.first(due.lane), again
+        marks = tuple(
+            one for one in self._marks if (one.model, one.version, one.bins) == (self._model, version, bins)
+        )
+        held = known.of_versions.setdefault(("calibrations", self._model, version, bins), OrderedDict())
+        key = (until, learning, marks)
+        if key not in held:
+            alike = [
+                lane for lane in lanes(self._window) if (known.first(lane).learning is not None) == learning
+            ]
+            firsts = {lane.name: known.first(lane) for lane in alike}
+            held[key] = self._refreshed(due, firsts, (begin, until), marks)
+            if len(held) > _REFRESHED:
+                held.popitem(last=False)
+        return held[key][due.lane.name], again
+
+    def _refreshed(
+        self, due: Due, firsts: Mapping[str, Calibration], lived: tuple[int, int], marks: Sequence[Mark]
+    ) -> Mapping[str, Calibration]:
+        """By the hours lived, without those in which something was wrong; what was no problem is ordinary."""
+        hours = self._tiles.windows(due.series, *lived, HOUR)
+        names = next(iter(firsts.values())).columns.names
         left_out = np.zeros((len(hours.starts), len(names)), dtype=bool)
-        for alert in self._ledger.alerts(self._model, since=float(begin)):
+        for alert in self._ledger.alerts(self._model, since=float(lived[0])):
             if alert.state != PENDING:  # muted or not
                 wrong = _during(hours.starts, alert.since, alert.until)
                 left_out[np.ix_(wrong, _concerned(alert, names, due.counted.version))] = True
@@ -218,7 +232,7 @@ class Judging:
                 left_out[_during(hours.starts, mark.since, mark.until), names.index(mark.column)] = False
         live = refresh.Live(hours.starts, hours.counts)
         taught = {(mark.column, mark.signal) for mark in marks}
-        return refresh.refresh(first, due.known.reference, live, leave_out=left_out, taught=taught)
+        return refresh.refresh_lanes(firsts, due.known.reference, live, leave_out=left_out, taught=taught)
 
     def note(self, judged: Judged, w: int) -> None:
         """Remember what a lane says now."""

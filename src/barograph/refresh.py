@@ -78,13 +78,12 @@ def refresh_lanes(
             )
         known &= ~(leave_out[:, None] if leave_out.ndim == 1 else leave_out)
     hours, marks = _live_hours(columns, live, known), frozenset(taught)
-    if reference.windows is None or any(first.learning is not None for first in firsts.values()):
-        return {name: _learnt(first, hours, marks) for name, first in firsts.items()}
-    own = own_hours(columns, reference.windows)
-    return {
-        name: fitted(replace(first, first=first, taught=marks), [own, hours], "the reference")
-        for name, first in firsts.items()
-    }
+    found = {n: _learnt(first, hours, marks) for n, first in firsts.items() if first.learning is not None}
+    others = {n: replace(first, first=first, taught=marks) for n, first in firsts.items() if n not in found}
+    if others and reference.windows is not None:
+        own = own_hours(columns, reference.windows)
+        found |= {name: fitted(first, [own, hours], "the reference") for name, first in others.items()}
+    return found
 
 
 def creeping(first: Calibration, counts: np.ndarray) -> dict[str, np.ndarray]:

@@ -159,7 +159,7 @@ class View:
         if self.bins is None or self.known is None:
             return None
         config, model = self.state.config, self.version.model
-        marks = [mark for mark in self.state.ledger.policy(self.span.now).marks if mark.model == model]
+        marks = self.state.ledger.policy(self.span.now).marks
         judging = Judging(
             self.tiles,
             self.state.ledger,
