@@ -1,6 +1,7 @@
 """What every test can ask for, and what the summary says of those that did not run."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,13 @@ def data() -> Path:
             f"BAROGRAPH_DATA: {named!r} is not a folder; name the one that holds the data sets, or unset it"
         )
     return Path(named)
+
+
+@pytest.fixture(autouse=True)
+def same_rows_in_any_order() -> None:
+    """A test draws the rows it would draw alone, whatever ran before it in the same process."""
+    if made := sys.modules.get("world"):
+        made.rewind()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -19,7 +19,7 @@ backfill = pytest.importorskip("barograph.demo.backfill")
 parse_time = pytest.importorskip("barograph.clock").parse_time
 
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
-DAY, STEP = 86_400, 600
+DAY, STEP = 86_400, 1800
 
 
 class Hands:

@@ -14,7 +14,7 @@ from barograph.naming import FEATURE_SHIFTED, INPUT_BROKEN, OUTPUT_SHIFTED
 from barograph.tiles import DAY, HOUR
 
 MONTH = 28  # days: whole weeks
-_OF_COLUMNS = {rule.name for rule in (FEATURE_SHIFTED, INPUT_BROKEN, OUTPUT_SHIFTED)}
+OF_COLUMNS = {rule.name for rule in (FEATURE_SHIFTED, INPUT_BROKEN, OUTPUT_SHIFTED)}
 
 
 def bootstrapped(rows: Rows, start: float, rng: np.random.Generator) -> Rows:
@@ -82,7 +82,7 @@ def _month(
             judged += 1
             closed = start + hour * HOUR
             in_alarm += any(
-                one.condition.rule in _OF_COLUMNS and one.last >= closed for one in firing.values()
+                one.condition.rule in OF_COLUMNS and one.last >= closed for one in firing.values()
             )
             if hour % 24 == 0:
                 moved(1)
