@@ -73,7 +73,7 @@ def test_one_wrong_answer_of_a_model_that_had_none_and_one_number_far_out_are_no
     assert course(Usual.learn(none), one).fall is None
     many = Losses("accuracy", np.full(2, 50.0), np.array([0, 0.5]), np.array([0, 0.25]))
     assert course(Usual.learn(none), many).fall == 1
-    usual = Usual("mae", mean=2.0, error=0.05, spread=0.05, deviation=2.0)
+    usual = Usual("mae", mean=2.0, error=0.05, spread=0.05, deviation=2.0, middle=2.0, steady=0.05)
     error = np.append(np.full(99, 2.0), 2000.0)
     far = Losses("mae", np.array([100.0]), error.mean(keepdims=True), error.var(keepdims=True))
     assert course(usual, far).fall is None
@@ -247,3 +247,34 @@ def test_without_labels_in_the_reference_the_first_days_of_a_version_are_ordinar
             ]
     assert usual == pytest.approx([0.95, 0.95], abs=0.01)
     world.close()
+
+
+def with_storms(rng, days, worse=0.0):
+    """Losses of days of which one in eight is bad, and all `worse` by the last."""
+    bad = np.where(rng.random(days) < 0.12, rng.exponential(0.1, days), 0.0)
+    chance = 0.1 + rng.normal(0, 0.01, days) + bad + np.linspace(0, worse, days)
+    return errors(rng, 1000, np.clip(chance, 0.001, 0.9))
+
+
+def test_bad_days_now_and_then_are_no_leak():
+    leaks = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        leaks += course(Usual.learn(with_storms(rng, 35)), with_storms(rng, 90)).leak is not None
+    assert leaks <= 8  # a mean and a spread that bad days move would call half of them one
+
+
+def test_bad_days_now_and_then_hide_no_leak():
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        usual, days = Usual.learn(with_storms(rng, 35)), with_storms(rng, 90, worse=0.1)
+        found += any(course(usual, days.at(slice(0, d))).leak is not None for d in range(7, 61, 7))
+    assert found >= 18
+
+
+def test_bad_days_move_neither_the_middle_nor_what_counts_for_a_leak():
+    rng = np.random.default_rng(0)
+    usual = Usual.learn(with_storms(rng, 35))
+    assert usual.steady < usual.spread / 2
+    assert abs(usual.middle - 0.1) < abs(usual.mean - 0.1)

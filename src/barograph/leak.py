@@ -6,11 +6,12 @@ adds up what single days do not show: Page, "Continuous inspection schemes" (195
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
-from barograph.cusum import ALLOWED, Cusum, Shift
+from barograph.cusum import ALLOWED, LIMIT, Cusum, Shift
 from barograph.outcomes import OutcomeBins, OutcomeProfile
 from barograph.performance import confusion
 from barograph.quantiles import ratio
@@ -23,6 +24,7 @@ CLEARLY = (
 )
 MOST = 20.0  # standard errors that one day adds at most
 WEEK = 7  # days, which a fall is measured against
+STEADY = 2.5  # standard errors that a day adds at most to what adds up: some days are bad, and no leak
 
 _Measure = Callable[[OutcomeProfile], tuple[float, float, float]]
 
@@ -86,13 +88,18 @@ def _wrong(profile: OutcomeProfile) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Usual:
-    """Ordinary days: the `mean` loss with its standard `error`, the `spread` of days, the `deviation` of single rows."""
+    """Ordinary days: the `mean` loss with its standard `error`, the `spread` of days, the `deviation` of single rows.
+
+    `middle` and `steady` are the same of most days: a few bad ones move neither.
+    """
 
     metric: str
     mean: float
     error: float
     spread: float
     deviation: float
+    middle: float
+    steady: float
 
     @classmethod
     def learn(cls, days: Losses) -> "Usual | None":
@@ -117,15 +124,40 @@ class Usual:
         unsure = (within + excess / (n - 1)) * np.sqrt(2 * (n - 1))
         spread = float(np.sqrt(max((excess + unsure / 2) / held, FLOOR**2 * within)))
         error = float(np.sqrt(within / total + spread**2 * (rows**2).sum() / total**2))
-        return cls(days.metric, mean, error, spread, float(np.sqrt(within)))
+        found = cls(days.metric, mean, error, spread, float(np.sqrt(within)), mean, spread)
+        return found._steadied(days)
 
-    def sure(self, days: Losses) -> np.ndarray:
+    def _steadied(self, days: Losses) -> "Usual":
+        """With the median of the days, and a spread by how far most of them are from it.
+
+        Both come from mean and spread as near as they can while the days themselves, in their order, do not add up to half of a
+        leak.
+        """
+        off = days.mean - np.median(days.mean)
+        chance = float(np.median(self.sure(days, 0.0) ** 2))
+        most = float(np.median(np.abs(off))) / special.ndtri(0.75) * (1 + 1.5 / np.sqrt(len(off)))
+        least = min(float(np.sqrt(max(most**2 - chance, (FLOOR * self.deviation) ** 2))), self.spread)
+        found = self
+        for part in np.linspace(1.0, 0.0, 9)[1:].tolist():
+            middle = part * self.mean + (1 - part) * float(np.median(days.mean))
+            nearer = replace(self, middle=middle, steady=part * self.spread + (1 - part) * least)
+            if _most(nearer.adding(days)) > LIMIT / 2:
+                break
+            found = nearer
+        return found
+
+    def sure(self, days: Losses, spread: float | None = None) -> np.ndarray:
         """Standard error of the loss of days: by rows of usual variance, or half of their own where that is more.
 
         So one wrong answer among few, or one number far out, is no fall.
         """
         variance = np.maximum(self.deviation**2, days.variance / 2)
-        return np.asarray(np.sqrt(variance / days.rows + self.spread**2))
+        return np.asarray(np.sqrt(variance / days.rows + (self.spread if spread is None else spread) ** 2))
+
+    def adding(self, days: Losses) -> np.ndarray:
+        """By how many standard errors days are worse than most ordinary ones, as far as it counts for a leak."""
+        off = (days.mean - self.middle) / self.sure(days, self.steady)
+        return np.asarray(np.clip(off, -STEADY, STEADY))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,18 +187,22 @@ def course(usual: Usual, days: Losses) -> Course:
     sure = usual.sure(days)
     off = days.mean - usual.mean
     z = np.minimum(off / sure, MOST)
-    fall, leak = _lasting(z, np.maximum(ALLOWED, 2 * usual.error / sure), np.hypot(1.0, usual.error / sure))
+    allowed = np.maximum(ALLOWED, 2 * usual.error / usual.sure(days, usual.steady))
+    fall, leak = _lasting(z, usual.adding(days), allowed, np.hypot(1.0, usual.error / sure))
     return Course(fall, leak) if leak is None else Course(fall, leak, *_shape(off[leak:], sure[leak:]))
 
 
-def _lasting(z: np.ndarray, allowed: np.ndarray, unit: np.ndarray) -> tuple[int | None, int | None]:
+def _lasting(
+    z: np.ndarray, adding: np.ndarray, allowed: np.ndarray, unit: np.ndarray
+) -> tuple[int | None, int | None]:
     """The onset of the fall and of the leak that the last day is in.
 
-    A fall is one from the mean of the week before it, on days whose line is so many `unit`s. While it lasts no leak begins: its
-    days would be no news.
+    A fall is one from the mean of the week before it, on days whose line is so many `unit`s; what is `adding` up is a leak. While
+    a fall lasts no leak begins: its days would be no news.
     """
     fall, leak, before, values = None, Cusum(), 0.0, z.tolist()
-    for i, (value, least, one) in enumerate(zip(values, allowed.tolist(), unit.tolist(), strict=True)):
+    days = zip(values, adding.tolist(), allowed.tolist(), unit.tolist(), strict=True)
+    for i, (value, added, least, one) in enumerate(days):
         if fall is not None:
             fall = fall if fall.lasts(value - before) else None
         elif (first := _fallen(values, i, LINE * one)) is not None:
@@ -174,11 +210,20 @@ def _lasting(z: np.ndarray, allowed: np.ndarray, unit: np.ndarray) -> tuple[int 
             fall = Shift(first, [x - before for x in values[first : i + 1]], least)
             leak.forget(first)
         elif leak.shift is None:
-            leak.take(i, value, least)
+            leak.take(i, added, least)
             continue
         if leak.shift is not None:
-            leak.take(i, value, least)
+            leak.take(i, added, least)
     return None if fall is None else fall.onset, leak.onset
+
+
+def _most(adding: np.ndarray) -> float:
+    """The most that a CUSUM of days comes to."""
+    total = most = 0.0
+    for value in adding.tolist():
+        total = max(0.0, total + value - ALLOWED)
+        most = max(most, total)
+    return most
 
 
 def _fallen(z: Sequence[float], i: int, line: float) -> int | None:
