@@ -13,13 +13,25 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from barograph import Reference, naming
+from barograph.alert import FIRING, Alert, Condition
 from barograph.cli import app
 from barograph.config import Config, ModelConfig
 from barograph.drill import faults, months, verb
 from barograph.drill.incidents import INCIDENTS, Incident, of_user, why_not
 from barograph.drill.months import MONTH, bootstrapped
 from barograph.drill.reading import Columns, DrillError, from_files, from_log, moment_of
-from barograph.drill.report import Clean, Months, Report, ReportError, Result, Seen, Try, cells
+from barograph.drill.report import (
+    Clean,
+    Months,
+    Raised,
+    Report,
+    ReportError,
+    Result,
+    Seen,
+    Try,
+    cells,
+    clean_text,
+)
 from barograph.drill.rows import ABSENT, Rows, same
 from barograph.drill.runner import Runner, looks
 from barograph.drill.scene import Scene
@@ -302,6 +314,7 @@ def test_the_ladder_ends_at_the_smallest_magnitude_that_is_caught(runner, monkey
         monkeypatch.setattr(runner, "try_out", caught_from(line))
         result = runner.drill(INCIDENTS["unit-change"])
         assert result.found.f == pytest.approx(smallest) and result.in_time == in_time
+        assert result.reference == runner.model.reference.id
     monkeypatch.setattr(runner, "try_out", caught_from(2.0))
     assert runner.drill(INCIDENTS["unit-change"]).caught is False
 
@@ -451,9 +464,31 @@ def report():
         "2026-10-01T00:00:00Z",
         "barograph drill --demo",
         (caught, blind, none),
-        (Clean("risk", 2.0, 0, 1),),
+        (Clean("risk", 2.0, (Raised(1_382_515_200.0, 0, 1, "amount is <b>missing"),)),),
         (Months("risk", (0, 2), (0, 1), (0.0, 0.01)),),
     )
+
+
+def test_what_begins_within_six_hours_without_a_fault_is_told_as_one_by_its_most_urgent_alert():
+    def alert(rule, since, text):
+        return Alert(
+            Condition(rule.name, "risk", "1", True, since, since, "amount", "A", text=text),
+            FIRING,
+            since,
+            since,
+        )
+
+    shifted, broken = naming.FEATURE_SHIFTED, naming.INPUT_BROKEN
+    alerts = [
+        alert(shifted, 7 * HOUR, "late"),
+        alert(broken, 3 * HOUR, "gross"),
+        alert(shifted, 0.0, "first"),
+    ]
+    alerts.append(alert(shifted, 14 * HOUR, "other"))
+    clean = Clean.of("risk", 2.0, alerts)
+    assert clean.raised == (Raised(0.0, 1, 2, "gross"), Raised(14.0 * HOUR, 0, 1, "other"))
+    assert (clean.pages, clean.tickets) == (1, 3)
+    assert "1 page and 3 tickets, on 2 occasions" in clean_text(clean)
 
 
 def test_a_report_comes_back_from_its_json_as_it_was(tmp_path):

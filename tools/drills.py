@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from barograph.drill.report import HEADINGS, Report, cells, clean_text
+from barograph.drill.report import HEADINGS, RAISED_HEADINGS, Clean, Report, cells, clean_text, raised_cells
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "drills.md"
 BEGIN, END = "<!-- drills -->\n", "<!-- /drills -->\n"
@@ -15,12 +15,21 @@ def tables(report: Report) -> str:
     for model in dict.fromkeys(r.model for r in report.results):
         parts += [
             f"\n### {model}\n",
-            *(f"\n{clean_text(c)}\n" for c in report.clean if c.model == model),
+            *(part for c in report.clean if c.model == model for part in _without(c)),
             "\n",
         ]
         parts += [_row(HEADINGS), _row("---" for _ in HEADINGS)]
         parts += [_row(cells(r)) for r in report.results if r.model == model]
     return "".join(parts)
+
+
+def _without(clean: Clean) -> list[str]:
+    """What was raised without any fault."""
+    told = [f"\n{clean_text(clean)}\n"]
+    if clean.raised:
+        told += ["\n", _row(RAISED_HEADINGS), _row("---" for _ in RAISED_HEADINGS)]
+        told += [_row(raised_cells(one)) for one in clean.raised]
+    return told
 
 
 def _row(texts):

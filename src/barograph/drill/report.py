@@ -5,12 +5,15 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from barograph.alert import PAGE, Alert
 from barograph.tiles import DAY, HOUR, MINUTE
 
 FORMAT = 1
+TOGETHER = 6 * HOUR  # alerts that begin no farther apart are told as one
 JSON_FILE, HTML_FILE = "drill.json", "drill.html"
 
 
@@ -50,7 +53,7 @@ class Result:
     """One incident on one model. `why_not` says why it was not drilled; `lacking` what would catch it, where nothing did.
 
     `stated` is the magnitude that is to be found at no more than twice its size. With `stale_scores` there was no model at hand:
-    answers stayed as they were logged.
+    answers stayed as they were logged. `reference` is the id of the one that judged.
     """
 
     model: str
@@ -65,6 +68,7 @@ class Result:
     tries: tuple[Try, ...] = ()
     why_not: str | None = None
     stale_scores: bool = False
+    reference: str = ""
 
     @property
     def found(self) -> Try | None:
@@ -95,14 +99,48 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """What began within six hours without any fault: when (`began`, epoch seconds), and of the most urgent alert what it said."""
+
+    began: float
+    pages: int
+    tickets: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Clean:
-    """A model without any fault: pages and tickets that began in so many days, in how many spells of something firing."""
+    """A model without any fault, for so many days: what was `raised`, in order."""
 
     model: str
     days: float
-    pages: int
-    tickets: int
-    spells: int = 0
+    raised: tuple[Raised, ...] = ()
+
+    @property
+    def pages(self) -> int:
+        """How many pages."""
+        return sum(one.pages for one in self.raised)
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets."""
+        return sum(one.tickets for one in self.raised)
+
+    @classmethod
+    def of(cls, model: str, days: float, alerts: Iterable[Alert]) -> "Clean":
+        """From the alerts of a run without any fault."""
+        groups: list[list[Alert]] = []
+        for alert in sorted(alerts, key=lambda a: a.since):
+            if not groups or alert.since > groups[-1][-1].since + TOGETHER:
+                groups.append([])
+            groups[-1].append(alert)
+        return cls(model, days, tuple(map(_raised, groups)))
+
+
+def _raised(group: Sequence[Alert]) -> Raised:
+    pages = sum(a.rule.severity == PAGE for a in group)
+    first = min(group, key=lambda a: a.urgency)
+    return Raised(group[0].since, pages, len(group) - pages, first.condition.text.replace("\u00a0", " "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +184,7 @@ class Report:
                 )
             return cls(
                 found["began"], found["command"], tuple(_result(r) for r in found["results"]),
-                tuple(Clean(**c) for c in found["clean"]),
+                tuple(Clean(c["model"], c["days"], tuple(Raised(**r) for r in c["raised"])) for c in found["clean"]),
                 tuple(Months(m["model"], *(tuple(m[k]) for k in ("alarms", "pages", "windows"))) for m in found["months"]),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -200,6 +238,7 @@ HEADINGS = (
     "Windows",
     "Expected signal",
 )
+RAISED_HEADINGS = ("Began (UTC)", "Pages", "Tickets", "What it said")
 MONTH_HEADINGS = (
     "Model",
     "Months",
@@ -272,15 +311,29 @@ def duration(seconds: float) -> str:
 
 def clean_text(clean: Clean) -> str:
     """What fired without any fault, in a sentence."""
+    n = len(clean.raised)
     return (
         f"Without any fault, {clean.days:.0f} days of the same rows raised {clean.pages} "
         f"page{'s' * (clean.pages != 1)} and {clean.tickets} ticket{'s' * (clean.tickets != 1)}"
-        f"{f', in {clean.spells} incident' if clean.spells else ''}{'s' * (clean.spells > 1)}."
+        f"{f', on {n} occasion' if n else ''}{'s' * (n > 1)}."
     )
 
 
+def raised_cells(one: Raised) -> tuple[str, ...]:
+    """A row of the table of what was raised without any fault.
+
+    >>> raised_cells(Raised(1382515200.0, 5, 5, "temp is missing in 27 % of rows"))
+    ('2013-10-23 08:00', '5', '5', 'temp is missing in 27 % of rows')
+    """
+    began = f"{datetime.fromtimestamp(one.began, UTC):%Y-%m-%d %H:%M}"
+    return (began, str(one.pages), str(one.tickets), one.text)
+
+
 def _paragraphs(clean: Iterable[Clean], model: str) -> list[str]:
-    return [f"<p>{html.escape(clean_text(c))}</p>" for c in clean if c.model == model]
+    mine = [c for c in clean if c.model == model]
+    told = [f"<p>{html.escape(clean_text(c))}</p>" for c in mine]
+    raised = [raised_cells(one) for c in mine for one in c.raised]
+    return [*told, _html_table(RAISED_HEADINGS, raised)] if raised else told
 
 
 def _blind(results: Sequence[Result]) -> list[str]:

@@ -171,7 +171,7 @@ class Runner:
         about = {
             "number": incident.number, "name": incident.name, "title": incident.described(scene), "stated": incident.mde,
             "unit": incident.unit, "signal": incident.signal, "lacking": incident.lacking,
-            "columns": incident.columns(scene), "model": self.model.name,
+            "columns": incident.columns(scene), "model": self.model.name, "reference": self.model.reference.id,
         }  # fmt: skip
         why = self._why_not(incident, days)
         if why is not None:

@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -310,11 +309,8 @@ def _one(plan: Plan, name: str) -> "tuple[Result, Clean | None]":
         for k, a in firing.items()
         if a.since >= runner.model.start
     }
-    pages = sum(a.rule.severity == "page" for a in began.values())
     days = (course.at[-1] - runner.model.start) / 86_400
-    quiet = [True, *(not firing for firing in course.firing)]
-    spells = sum(before and not now for before, now in pairwise(quiet))
-    return result, Clean(runner.model.name, days, pages, len(began) - pages, spells)
+    return result, Clean.of(runner.model.name, days, began.values())
 
 
 def _incident(name: str, own: Mapping[str, str]) -> "Incident":
@@ -424,7 +420,15 @@ def _now() -> str:
 
 
 def _print(report: "Report") -> None:
-    from barograph.drill.report import HEADINGS, MONTH_HEADINGS, cells, clean_text, month_cells
+    from barograph.drill.report import (
+        HEADINGS,
+        MONTH_HEADINGS,
+        RAISED_HEADINGS,
+        cells,
+        clean_text,
+        month_cells,
+        raised_cells,
+    )
 
     if report.months:
         _table(MONTH_HEADINGS, [month_cells(m) for m in report.months])
@@ -433,6 +437,8 @@ def _print(report: "Report") -> None:
         for one in report.clean:
             if one.model == model:
                 out.print(clean_text(one), highlight=False)
+                if one.raised:
+                    _table(RAISED_HEADINGS, [raised_cells(r) for r in one.raised])
         _table(HEADINGS, [cells(r) for r in report.results if r.model == model])
 
 
