@@ -42,6 +42,7 @@ def table(tmp_path):
         ["heuristics"],
         ["errors"],
         ["mixin"],
+        ["readiness"],
         ["reference"],
         ["reference", "fit"],
         ["reference", "show"],

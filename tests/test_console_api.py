@@ -333,6 +333,7 @@ def test_the_openapi_document_names_every_route(get):
         "/api/fleet",
         "/api/models/{name}",
         "/api/models/{name}/columns/{column}",
+        "/api/models/{name}/readiness",
         "/api/incidents",
         "/api/names",
         "/api/glossary",

@@ -20,6 +20,7 @@ from barograph.drill.verb import drill
 from barograph.errors.verb import errors
 from barograph.heuristics_job.verb import heuristics
 from barograph.mixin.verb import mixin
+from barograph.readying import readiness
 from barograph.reference import Reference, ReferenceFileError
 from barograph.terminal import FINDING, configured, counting, err, out, wrong
 
@@ -282,6 +283,7 @@ app.command()(mixin)
 app.command()(heuristics)
 app.command()(errors)
 app.command()(drill)
+app.command()(readiness)
 
 
 @reference_app.command("fit")

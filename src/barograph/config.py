@@ -99,8 +99,10 @@ class PrometheusConfig:
 
 @dataclass(frozen=True)
 class DrillConfig:
-    """Fire drills: `incidents` of the user's own, functions (MODULE:FUNCTION) of rows, by name."""
+    """Fire drills: `incidents` of the user's own, functions (MODULE:FUNCTION) of rows, by name; `report` is what the last one
+    found, a file or its folder, which readiness is judged by."""
 
+    report: str = "drills/drill.json"
     incidents: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -176,7 +176,7 @@ def _decide(what: str, store: str | None, **body: Any) -> dict[str, Any]:
     path = store or configured().store
     address = Address.of(path)
     if address is None:
-        with _state(path) as state:
+        with opened(path) as state:
             try:
                 return DECISIONS[what](state, Clock().now(), body)
             except Refused as refused:
@@ -199,14 +199,15 @@ def _asked(store: str | None) -> dict[str, Any]:
     path = store or configured().store
     address = Address.of(path)
     if address is None:
-        with _state(path) as state:
+        with opened(path) as state:
             return policy(state, Span("24h", Clock().now()))
     found: dict[str, Any] = httpx.get(f"{address.url}/api/policy", timeout=30, trust_env=False).json()
     return found
 
 
 @contextlib.contextmanager
-def _state(store: str) -> Any:
+def opened(store: str) -> Any:
+    """The state of a store that no server has open, for reading and deciding; wrong use where there is none."""
     from pathlib import Path
 
     from barograph.console.state import State

@@ -23,6 +23,7 @@ GLOSSARY: dict[str, str] = {
     "estimated": "What scores promise before there are labels, if they still mean what they meant in the reference.",
     "evaluator": "The process that judges every model's counts by the hour and raises alerts on drift. It holds no traffic.",
     "fear": "What a stakeholder says must not happen, as a metric of outcomes and its limit.",
+    "indicator": "A signal that rose on days on which answers were worse, as far as labels tell. That proves no cause.",
     "label": "What became true of a prediction: paid back or not, late or on time. It may come months later.",
     "live": "What was counted in production over the time that is looked at.",
     "mean and highest": "The mean hides rare slow calls, the highest shows only the slowest. The highest is the upper edge of "
@@ -33,6 +34,7 @@ GLOSSARY: dict[str, str] = {
     "PSI": "Population stability index: the sum of (q - p) ln(q / p) over 18 cells, q live and p reference, half a row added to "
     "each cell, minus the part that chance adds. 0 is no change. Common usage calls 0.1 notable and 0.2 large.",
     "quantile": "p95 is the time that 95 of 100 calls do not exceed. It is exact to a bucket's width.",
+    "readiness": "Whether monitoring can be relied on, told by what it judges now and by what the last drill found.",
     "reference": "What normal looks like: a held-out period close to production, frozen once. Drift is live against reference.",
     "replica": "One of several processes that serve the same model. Their counts add up.",
     "role": "What a column is to the model: feature, score, prediction, heuristic or segment.",

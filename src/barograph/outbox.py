@@ -65,6 +65,12 @@ class Outbox:
             query = "DELETE FROM outbox WHERE receiver IN (SELECT unnest(?::VARCHAR[])) RETURNING id"
             return len(connection.execute(query, [gone]).fetchall())
 
+    def oldest(self) -> float | None:
+        """When the letter was written that waits longest, epoch seconds of wall time; None where none waits."""
+        with self._tiles.lock:
+            found = self._tiles.connection.execute("SELECT min(written) FROM outbox").fetchall()[0][0]
+        return None if found is None else float(found)
+
     def waiting(self) -> int:
         """How many letters wait."""
         with self._tiles.lock:

@@ -26,6 +26,7 @@ PAGES = (
     "/models/risk?range=6h",
     "/models/risk/columns/amount",
     "/models/risk/columns/visits",
+    "/models/risk/readiness",
     "/incidents",
 )
 
@@ -190,3 +191,21 @@ def test_hours_without_enough_rows_break_the_line_and_say_so(browser: Browser, e
         panel = page.locator("[data-panel=answers]")
         expect(panel.locator("svg[role=img]").get_by_text("too few rows")).to_be_visible()
         expect(panel.locator("rect.gap")).to_have_count(0)
+
+
+def test_readiness_is_a_tab_of_a_model_and_says_what_is_lacking(browser: Browser, evaluator_url: str) -> None:
+    with checks.console_page(browser) as page:
+        checks.open_page(page, f"{evaluator_url}/models/risk?range=6h")
+        page.keyboard.press("4")
+        expect(page.locator("h1")).to_contain_text("of 7 points for monitoring")
+        assert page.url == f"{evaluator_url}/models/risk/readiness?range=6h"
+        expect(page.locator(".section-head h2")).to_have_text(
+            ["Score", "Monitored", "Indicators", "Delays", "Development and production"]
+        )
+        expect(page.locator(".checks").first.locator("li")).to_have_count(7)
+        expect(page.get_by_text("No drill yet")).to_be_visible()
+        expect(page.locator("footer a", has_text="JSON")).to_have_attribute(
+            "href", "/api/models/risk/readiness"
+        )
+        page.get_by_role("link", name="risk", exact=True).click()
+        expect(page.locator(".tabs a").last).to_have_text("Readiness")

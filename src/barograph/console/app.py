@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from barograph.clock import Clock, iso, parse_time
-from barograph.console import pages
+from barograph.console import pages, readiness
 from barograph.console.decisions import DECISIONS, Refused
 from barograph.console.documents import Documents
 from barograph.console.health import Health
@@ -188,6 +188,10 @@ def create(
             "/api/models/{name}/columns/{column}",
             document(lambda r, s: pages.column(state, _name(r, "name"), _name(r, "column"), s, _version(r))),
         ),
+        Route(
+            "/api/models/{name}/readiness",
+            document(lambda r, s: readiness.document(state, _name(r, "name"), s, _version(r))),
+        ),
         Route("/api/incidents", document(lambda _, s: pages.incidents(state, s))),
         Route("/api/names", document(lambda _, s: pages.names(state, s))),
         Route("/api/glossary", glossary),
@@ -204,7 +208,13 @@ def create(
         Mount("/static", StaticFiles(directory=static)),
         *(
             Route(path, page)
-            for path in ("/", "/incidents", "/models/{name}", "/models/{name}/columns/{column}")
+            for path in (
+                "/",
+                "/incidents",
+                "/models/{name}",
+                "/models/{name}/readiness",
+                "/models/{name}/columns/{column}",
+            )
         ),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
@@ -401,6 +411,9 @@ def openapi() -> dict[str, Any]:
             ),
             "/api/models/{name}/columns/{column}": read(
                 "A column, live against reference", part("name"), part("column"), span, to, version
+            ),
+            "/api/models/{name}/readiness": read(
+                "What is monitored, how soon a bug would be found, and a score", part("name"), version
             ),
             "/api/incidents": read("Open incidents, and those of the last 30 days", to),
             "/api/names": read("Every model with its columns, by name"),

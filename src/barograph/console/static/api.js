@@ -1,7 +1,7 @@
 /** Reads the JSON documents of the API and keeps them fresh. A document once shown is never taken away again. */
 
 import { useEffect, useMemo, useRef, useState } from "./html.js";
-import { modelPath, rangeOf } from "./router.js";
+import { rangeOf } from "./router.js";
 
 const POLL_SECONDS = 5;
 const RETRY_SECONDS = [2, 4, 8, 15, 30];
@@ -17,7 +17,7 @@ export function documentPath(route) {
   for (const key of ["to", "version"]) if (route.query.has(key)) query.set(key, route.query.get(key));
   if (route.page === "missing") return null;
   if (route.page === "incidents") return "/api/incidents";
-  return `/api${route.page === "fleet" ? "/fleet" : modelPath(route.model, route.column)}?${query}`;
+  return `/api${route.page === "fleet" ? "/fleet" : route.path}?${query}`;
 }
 
 /** The reason that an answer gives for being an error. @param {Response} response @returns {Promise<Failure>} */

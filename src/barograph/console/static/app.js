@@ -9,6 +9,7 @@ import { FeaturePage } from "./pages/feature.js";
 import { FleetPage } from "./pages/fleet.js";
 import { IncidentsPage } from "./pages/incidents.js";
 import { ModelPage } from "./pages/model.js";
+import { ReadinessPage } from "./pages/readiness.js";
 import { go, interceptLinks, link, setQuery, useRoute } from "./router.js";
 import { HelpDialog, TopBar, switchTheme } from "./shell.js";
 import { ConnectionBanner, FailureMessage, Guard, Skeleton } from "./states.js";
@@ -20,6 +21,7 @@ const PAGES = {
   model: ModelPage,
   feature: FeaturePage,
   incidents: IncidentsPage,
+  readiness: ReadinessPage,
 };
 
 function App() {

@@ -9,7 +9,7 @@ export const KEYS = [
   { keys: "g i", does: "Go to incidents" },
   { keys: "j k", does: "Next and previous row" },
   { keys: "Enter", does: "Open the row" },
-  { keys: "1 2 3", does: "Tabs of a model" },
+  { keys: "1 2 3 4", does: "Tabs of a model" },
   { keys: "[ ]", does: "Earlier and later by half the range" },
   { keys: "t", does: "Charts as tables, and back" },
   { keys: "d", does: "Dark or light" },

@@ -21,6 +21,7 @@ export function parse(url) {
   if (parts[0] === "models" && parts[2] === "columns" && parts.length === 4) {
     return { page: "feature", path, model: parts[1], column: parts[3], query };
   }
+  if (parts[0] === "models" && parts[2] === "readiness" && parts.length === 3) return { page: "readiness", path, model: parts[1], query };
   return { page: "missing", path, query };
 }
 
@@ -65,6 +66,7 @@ export const link = {
   fleet: () => withQuery("/", {}),
   model: (name, version = "") => withQuery(modelPath(name), { version }),
   feature: (name, column, version = "") => withQuery(modelPath(name, column), { version }),
+  readiness: (name) => withQuery(`${modelPath(name)}/readiness`, {}),
   incidents: (id = "", model = "") => withQuery("/incidents", { id, model }),
 };
 

@@ -26,7 +26,7 @@ export function TopBar({ route, view, onFind, onHelp }) {
     </nav>
     <div class="controls">
       <${Freshness} view=${view} />
-      ${!inIncidents && html`<${RangeChoice} route=${route} />`}
+      ${!inIncidents && route.page !== "readiness" && html`<${RangeChoice} route=${route} />`}
       <${Now} doc=${view.doc} route=${route} />
       <button class="button" aria-label="Find a model or a column" onClick=${onFind}>Find <kbd>/</kbd></button>
       <button class="button wide-only" aria-label="Keys and words" onClick=${onHelp}><kbd>?</kbd></button>

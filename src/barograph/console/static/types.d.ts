@@ -287,6 +287,23 @@ interface Alert {
   text: string;
 }
 
+/** GET /api/models/{name}/readiness?version= */
+interface Readiness extends Omit<Page, "range"> {
+  name: string;
+  headline: string;
+  lede: string;
+  /** Of the ML Test Score. */
+  source: string;
+  answers: {
+    name: string;
+    question: string;
+    summary: string;
+    groups: { name: string; rows: Check[] }[];
+    table: { head: string[]; rows: string[][] } | null;
+    note: string;
+  }[];
+}
+
 /** GET /api/names: what the find box searches. */
 interface Names {
   models: { name: string; columns: string[] }[];
@@ -300,7 +317,7 @@ interface Glossary {
 // What the modules pass to each other ----------------------------------------------------------------------------
 
 interface Route {
-  page: "fleet" | "model" | "feature" | "incidents" | "missing";
+  page: "fleet" | "model" | "feature" | "incidents" | "readiness" | "missing";
   path: string;
   model?: string;
   column?: string;

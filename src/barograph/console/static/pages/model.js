@@ -81,10 +81,11 @@ function Tabs({ doc, columns }) {
     <a href=${link.model(doc.name)} aria-current="page">Main</a>
     ${first && html`<a href=${columns.get(first)}>${isRaised(doc.causes.status) && html`<${Glyph} status=${doc.causes.status} size=${10} label=${word(doc.causes.status)} />`}Features</a>`}
     <a href=${link.incidents(null, doc.name)}>Incidents</a>
+    <a href=${link.readiness(doc.name)}>Readiness</a>
   </nav>`;
 }
 
-function SectionHead({ name, question, section }) {
+export function SectionHead({ name, question, section }) {
   const judged = section.judged !== false && (section.status === "ok" || isRaised(section.status));
   return html`<div class="section-head">
     <h2>${name}</h2>
@@ -109,9 +110,9 @@ function PanelGrid({ section, lead, height, named = false, checks = [] }) {
   </div>`;
 }
 
-function Checks({ checks }) {
+export function Checks({ checks, name = "Quality checks" }) {
   return html`<section class="panel checks">
-    <h3 class="panel-name">Quality checks</h3>
+    ${name && html`<h3 class="panel-name">${name}</h3>`}
     <ul>
       ${checks.map(
         (check) => html`<li>
