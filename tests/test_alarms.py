@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from benchmarks import alarms
 from benchmarks.alarms import Found, Task, calm, detected, episodes, live, lived
-from benchmarks.streams import LIVE, MONTH, ordinary
+from benchmarks.streams import LIVE, MONTH, ordinary, triple
 
-from barograph.lanes import DAILY, FIVE_MINUTES, HOURLY
+from barograph.lanes import DAILY, FIVE_MINUTES, HOURLY, JUMP
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +18,33 @@ def month():
 
 
 def test_a_month_is_judged_in_all_lanes_and_its_lines_are_refreshed_each_week(month):
-    assert set(month.alarms) == {FIVE_MINUTES.name, HOURLY.name, DAILY.name}
+    assert set(month.alarms) == {FIVE_MINUTES.name, JUMP.name, HOURLY.name, DAILY.name}
     assert [begin for begin, _ in month.lines] == [0, 168]
     assert month.at(167)["1h"].first is None and month.at(168)["1h"].first is not None
-    assert {name: len(found["D"]) for name, found in month.alarms.items()} == {
+    assert {name: len(found["L"]) for name, found in month.alarms.items()} == {
         "5m": 14 * 288,
+        "jump": 14 * 288,
         "1h": 336,
         "1d": 14,
     }
+
+
+def test_jumps_are_judged_through_the_refresh_but_for_the_first_half_hour(month):
+    known = np.isfinite(month.ratios["jump"]["L"])
+    outputs = [month.stream.names.index(name) for name in ("score", "prediction")]
+    assert known[5:, outputs].all() and not known[:5].any() and known.sum() == 2 * (14 * 288 - 5)
+
+
+@pytest.mark.parametrize("column", ["score", "prediction"])
+def test_a_jump_within_a_season_is_found_in_a_quarter_of_an_hour(month, column):
+    stream, found = month.stream, []
+    for hour in range(200, 230):
+        if column == "score":
+            shares = stream.shifted(column, np.array([MONTH + hour]), 0.5)[0]
+        else:
+            shares = triple(stream.kinds[column], stream.shares[column][MONTH + hour].copy())
+        found.append(alarms.quarter(month, hour, column, shares))
+    assert np.mean(found) > (0.9 if column == "score" else 0.5)
 
 
 def test_without_2400_rows_an_hour_there_are_no_five_minutes():

@@ -27,6 +27,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli": {"rich", "typer"},
     "console": {"starlette"},
     "deciding": {"rich", "typer"},
+    "jumps": {"scipy"},
+    "leak": {"scipy"},
     "lines": {"scipy"},
     "usual": {"scipy"},
     "demo": {

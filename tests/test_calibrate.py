@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from barograph.bins import BinSet, NumericBins
-from barograph.calibrate import DAY, HOUR, alarm, calibrate, judge, judged_signals, pool
+from barograph.calibrate import alarm, calibrate, judge, judged_signals
 from barograph.drift import SIGNALS
-from barograph.lanes import HOURLY
+from barograph.lanes import DAY, HOUR, HOURLY
+from barograph.pooling import pool
 from barograph.profile import Profile
 from barograph.reference import Reference, ReferenceWindows
 from barograph.schema import Column, Schema

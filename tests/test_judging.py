@@ -100,7 +100,7 @@ def test_a_restart_forgets_nothing_of_what_other_lanes_say(world):
 def test_each_lane_judges_each_window_once(world):
     for _ in range(26):
         world.hour(rows=2400)
-    for lane, seconds in (("5m", 300), ("", HOUR), ("1d", DAY)):
+    for lane, seconds in (("5m", 300), ("jump", 900), ("", HOUR), ("1d", DAY)):
         found = judged(world, lane)
         assert len(set(found.starts.tolist())) == len(found.starts)
         assert (found.ends - found.starts == seconds).all()
@@ -165,5 +165,9 @@ def deployed_one(world):
 def test_every_lane_is_remembered_under_a_name_of_its_own(world):
     world.tick(60)
     (version,) = deployed(world.tiles)
-    for window, names in ((HOUR, ["5m", "", "1d"]), (300, ["", "1d"]), (600, ["5m", "", "1d"])):
+    for window, names in (
+        (HOUR, ["5m", "jump", "", "1d"]),
+        (300, ["jump", "", "1d"]),
+        (600, ["5m", "jump", "", "1d"]),
+    ):
         assert [counted.lane for _, counted in by_lane(version, "b", window)] == names

@@ -139,6 +139,8 @@ def test_ordinary_days_of_all_lanes_raise_no_alarm(stream, lanes):
     counts = stream.counts[MONTH:]
     windows = {"5m": fine, "1h": counts, "1d": counts.reshape(8, 24, -1).sum(axis=1)}
     for name, lane in LANES.items():
+        if lane.before:
+            continue  # tests/test_jumps.py
         at = T0 + lane.seconds * np.arange(len(windows[name]))
         ratios = lanes[name].verdicts(windows[name]).ratios
         assert sum(lane.alarm(s, at, at + lane.seconds, r).sum() for s, r in ratios.items()) <= 1

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.streams import MONTH, Stream, lose
 
 from barograph.calibrate import calibrate
-from barograph.lanes import DAILY
+from barograph.jumps import Pairs
+from barograph.lanes import DAILY, JUMP
 from barograph.lines import detectable, said
 from barograph.reference import Reference
 from barograph.refresh import Live, refresh
@@ -127,3 +128,24 @@ def test_a_power_that_is_no_probability_is_refused(calibration):
 def test_the_reference_of_a_constant_column_finds_no_shift():
     reference = Reference.fit({"x": [1.0] * 100, "y": list(range(100))}, task="regression")
     assert detectable(calibrate(reference), "x", 1000).shift is None
+
+
+def test_the_line_of_jumps_is_said_of_quarters_of_an_hour_and_finds_less_than_half_a_standard_deviation():
+    outputs = Stream(3, columns=2, rows=4000, outputs=True)
+    jumps = calibrate(outputs.reference(), lane=JUMP)
+    text = said(jumps, "score", "L", 2500)
+    assert text.startswith("In the hours in which it moves most, ordinary days move it by 0.1")
+    assert text.endswith(" sd from one quarter of an hour to the next about once in 16 months")
+    assert said(jumps, "score", "L", 599) == "No verdict below 600 rows"
+    few, many = (detectable(jumps, "score", n) for n in (833, 2500))
+    assert few.shift > many.shift and many.shift < 0.5 and (many.missing, many.unseen) == (None, None)
+
+    def power(shift):
+        rng, where = np.random.default_rng(1), outputs.bins.slice("score")
+        before, later = np.zeros((2, 300, outputs.bins.size), dtype=np.int64)
+        before[:, where] = rng.multinomial(2500, outputs.shares["score"][MONTH], 300)
+        later[:, where] = rng.multinomial(2500, outputs.shifted("score", np.array([MONTH]), shift)[0], 300)
+        found = jumps.jumps(Pairs(np.zeros(300, int), np.full(300, 900), later, before)).ratios["L"]
+        return (found[:, outputs.names.index("score")] > 1).mean()
+
+    assert power(many.shift) > 0.8 and power(0.7 * many.shift) < 0.5

@@ -87,7 +87,7 @@ class World:
 
     def hour(self, rows=80, change=None, **options):
         """An hour of traffic, then a pass three minutes past it; `change` maps (features, score) to what is sent."""
-        for quarter in range(4):
+        for _ in range(4):
             features, score = draw(max(rows // 4, 1))
             if change is not None:
                 features, score = change(features, score)

@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
+from barograph import jumps
 from barograph.bins import CELL_UNSEEN
 from barograph.drift import MINIMUM_ROWS, SIGNALS, Against, ColumnReference, Columns, Totals, signals
-from barograph.lanes import HOURLY, LANES, Lane
+from barograph.lanes import DAY, HOUR, HOURLY, LANES, Lane
+from barograph.pooling import MINIMUM_DAYS, Pool, pool, whole_days, worst_days
 from barograph.reference import Reference, ReferenceWindows
 
-HOUR, DAY = 3600, 86_400
-MINIMUM_DAYS = 7
 WINDOWS_A_MONTH = HOURLY.windows
 BOUND = ("D", "L", "A", "U")  # signals that share the budget; O has a limit of its own
 FLOORS = {"D": 0.02, "L": 0.05, "A": 0.01, "U": 0.01}
@@ -30,78 +30,6 @@ RISE = 1.25  # times the first line: the most that a line may become
 WHOLE = 0.75  # of the hours that a day usually has
 
 State = Literal["judged", "cannot_alarm", "learning", "too_few_rows"]
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Hours pooled into windows, in order.
-
-    `starts`, `ends` (epoch seconds), `rows` int64[G]; `closed` bool[G]: whether no further hour can join.
-    `index` intp[T]: the window of each hour given, -1 where it has no rows.
-    """
-
-    starts: np.ndarray
-    ends: np.ndarray
-    rows: np.ndarray
-    closed: np.ndarray
-    index: np.ndarray
-    minimum: int = MINIMUM_ROWS
-
-    @property
-    def enough(self) -> np.ndarray:
-        """bool[G]: windows with rows enough for a verdict."""
-        return self.rows >= self.minimum
-
-    def sum(self, counts: np.ndarray) -> np.ndarray:
-        """Add up what belongs to the hours: (T, ...) to (G, ...)."""
-        kept = np.flatnonzero(self.index >= 0)
-        if not len(kept):
-            return np.zeros((0, *counts.shape[1:]), dtype=counts.dtype)
-        _, first = np.unique(self.index[kept], return_index=True)
-        return np.asarray(np.add.reduceat(counts[kept], first, axis=0))
-
-
-def pool(
-    starts: np.ndarray | Sequence[int],
-    rows: np.ndarray | Sequence[int],
-    *,
-    minimum: int = MINIMUM_ROWS,
-    longest: int = DAY,
-    step: int = HOUR,
-    until: float | None = None,
-) -> Pool:
-    """Join hours below `minimum` rows with those that follow, until there are enough.
-
-    `starts` are epoch seconds in order, `rows` their rows. An hour without rows belongs to no window, whether
-    given or left out. A window never crosses a multiple of `longest` (a UTC day), so that the windows of a
-    day depend on that day alone: what is left of it stays a window below `minimum`. `until` is how far time
-    has come (the end of the last hour given, if left out): before its day is over, a window below `minimum`
-    is not `closed`.
-
-    >>> hours = pool([0, 3600, 7200, 10800], [10, 25, 0, 40])
-    >>> hours.starts.tolist(), hours.rows.tolist(), hours.index.tolist()
-    ([0, 10800], [35, 40], [0, 0, -1, 1])
-    """
-    begins: list[int] = []
-    ends: list[int] = []
-    totals: list[int] = []
-    index = np.full(len(starts), -1, dtype=np.intp)
-    joins = False
-    hours = zip(np.asarray(starts).tolist(), np.asarray(rows).tolist(), strict=True)
-    for i, (start, count) in enumerate(hours):
-        if not count:
-            continue
-        if not (joins and start // longest == begins[-1] // longest):
-            begins.append(start)
-            ends.append(start)
-            totals.append(0)
-        ends[-1], totals[-1] = start + step, totals[-1] + count
-        index[i] = len(begins) - 1
-        joins = totals[-1] < minimum
-    first, total = np.array(begins, dtype=np.int64), np.array(totals, dtype=np.int64)
-    now = until if until is not None else (int(np.asarray(starts)[-1]) + step if len(starts) else 0)
-    closed = (total >= minimum) | ((first // longest + 1) * longest <= now)
-    return Pool(first, np.array(ends, dtype=np.int64), total, closed, index, minimum)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +111,7 @@ class Calibration:
     `learning` says why ordinary variation is unknown (None where it is known): then only out of range,
     3 % of unseen and 20 points of missing values are judged. `days` is how many days it rests on; `note` is what is
     to be said of it beside. Where `first` is given, no line rises above `RISE` times the first one's, but for
-    the (column, signal) pairs in `taught`.
+    the (column, signal) pairs in `taught`. `swing` is what the lane of jumps is judged by.
     """
 
     columns: Columns
@@ -198,6 +126,7 @@ class Calibration:
     note: str | None = None
     first: "Calibration | None" = None
     taught: frozenset[tuple[str, str]] = frozenset()
+    swing: jumps.Swing | None = None
     _applies: Mapping[str, np.ndarray] = field(init=False, repr=False)
     _ceilings: Mapping[str, np.ndarray] = field(init=False, repr=False)
 
@@ -239,14 +168,15 @@ class Calibration:
             return pool(starts, rows, minimum=self.lane.minimum, longest=longest, step=size, until=until)
         if self.lane.seconds < DAY:
             return pool(starts, rows, step=size, until=until)
-        return _days(np.asarray(starts), np.asarray(rows), self.hours_a_day, size, until)
+        return whole_days(np.asarray(starts), np.asarray(rows), self.hours_a_day, size, until)
 
     def thresholds(
         self, column: str, n: np.ndarray | int, present: np.ndarray | int | None = None
     ) -> dict[str, np.ndarray]:
         """Lines of one column for windows of n rows, `present` of them not missing (all, if left out).
 
-        By signal, each of the shape of n; NaN where ordinary variation is unknown.
+        By signal, each of the shape of n; NaN where ordinary variation is unknown. Of jumps, between two quarters of
+        n rows each, at the hour of the day at which the column moves farthest.
         """
         if column not in self.columns.references:
             raise ValueError(
@@ -254,6 +184,8 @@ class Calibration:
             )
         i, reference = self.columns.names.index(column), self.columns.references[column]
         rows = np.asarray(n, dtype=np.float64)
+        if self.lane.before:
+            return self._farthest(column, rows)
         values = rows if present is None else np.asarray(present, dtype=np.float64)
         lines = self._lines(self.variation.at(i, reference), rows, values)
         if self.first is None:
@@ -262,8 +194,53 @@ class Calibration:
         capped = {s for s in lines if (column, s) not in self.taught}
         return {s: np.fmin(line, RISE * most[s]) if s in capped else line for s, line in lines.items()}
 
+    def _farthest(self, column: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Lines of jumps, at the hour of the day at which the column moves farthest."""
+        i = self.columns.names.index(column)
+        signal = "L" if self._applies["L"][i] else "D"
+        lines = {s: np.full(rows.shape, np.nan) for s in SIGNALS}
+        if self.swing is not None and self.judged[i]:
+            k = self.outputs.index.tolist().index(i)
+            with np.errstate(divide="ignore"):
+                lines[signal] = np.sqrt(self.swing.z**2 * 2 / rows + self.swing.widest[k] ** 2)
+        if self.first is not None and (column, signal) not in self.taught:
+            lines[signal] = np.fmin(lines[signal], RISE * self.first._farthest(column, rows)[signal])
+        return lines
+
+    @cached_property
+    def outputs(self) -> jumps.Outputs:
+        """The columns that the lane judges, as jumps are measured."""
+        return jumps.Outputs.of(self.columns, self.judged)
+
+    def jumps(self, pairs: jumps.Pairs) -> Verdicts:
+        """Judge the windows of the lane of jumps: `pairs` of counts int64[W, slots] over all columns.
+
+        L of numbers, D of the others. No verdict where either of a pair has too few rows.
+        """
+        later, before = (self.columns.totals(counts) for counts in (pairs.later, pairs.before))
+        index, names = self.outputs.index, self.columns.names
+        signals = np.where(self._applies["L"], "L", "D")[index]
+        free = np.array(
+            [(names[i], s) in self.taught for i, s in zip(index.tolist(), signals.tolist(), strict=True)]
+        )
+        highest = None if self.first is None else self.first.swing
+        off, lines = jumps.judged(self.outputs, later, before, pairs.starts, self.swing, highest, RISE, free)
+        few = np.minimum(self.outputs.present(later), self.outputs.present(before)) < self.lane.minimum
+        values: dict[str, np.ndarray] = {}
+        thresholds: dict[str, np.ndarray] = {}
+        for signal in sorted(set(signals.tolist())):
+            here = signals == signal
+            for store, part in ((values, off), (thresholds, lines)):
+                store[signal] = np.full(later.rows.shape, np.nan)
+                store[signal][:, index[here]] = np.where(few, np.nan, part)[:, here]
+        return Verdicts(later.rows, values, thresholds)
+
     def verdicts(self, counts: np.ndarray) -> Verdicts:
-        """Judge windows: counts int64[W, slots] over all columns."""
+        """Judge windows: counts int64[W, slots] over all columns. Those of the lane of jumps take `jumps`."""
+        if self.lane.before:
+            raise ValueError(
+                f"counts: windows of the lane {self.lane.name!r} are judged in pairs; call jumps(pairs)"
+            )
         return self.of_totals(self.columns.totals(counts))
 
     def judge(self, counts: np.ndarray) -> "tuple[Judgement, ...]":
@@ -355,7 +332,7 @@ def calibrate_lanes(
 
     >>> reference = Reference.fit({"x": [float(i) for i in range(100)]}, task="regression")
     >>> list(calibrate_lanes(reference))
-    ['5m', '1h', '1d']
+    ['5m', 'jump', '1h', '1d']
     """
     return _calibrate(reference, budget, {lane: lane.windows for lane in lanes})
 
@@ -455,6 +432,8 @@ def own_hours(columns: Columns, windows: ReferenceWindows) -> Hours:
 
 def fitted(start: Calibration, parts: Sequence[Hours], what: str) -> Calibration:
     """`start` with the variation of these hours; `learning` where they are of fewer than 7 days."""
+    if start.lane.before:
+        return _swinging(start, parts, what)
     hours = [_days_hours(part) for part in parts]
     usual = int(WHOLE * np.median(np.concatenate(hours))) if sum(map(len, hours)) else 0
     start = replace(start, hours_a_day=usual)
@@ -464,6 +443,25 @@ def fitted(start: Calibration, parts: Sequence[Hours], what: str) -> Calibration
         why = f"{what} has {days} days with windows of {start.lane.minimum} rows, fewer than {MINIMUM_DAYS}"
         return replace(start, learning=why, days=days)
     return replace(start, variation=_variation(start, pooled), learning=None, days=days)
+
+
+def _swinging(start: Calibration, parts: Sequence[Hours], what: str) -> Calibration:
+    """`start` with what ordinary quarters of an hour do, by these hours."""
+    lane, hours = start.lane, [jumps.Hourly(p.starts, p.totals, p.known) for p in parts]
+    if not len(start.outputs.index):
+        return replace(start, learning="the reference has no column of answers")
+    swing, days = jumps.learn(
+        start.outputs,
+        hours,
+        budget=start.budget * lane.share,
+        windows=start.windows,
+        tail=lane.tail,
+        minimum=lane.minimum,
+    )
+    if swing is None:
+        why = f"{what} has {days} days with hours of {lane.minimum} rows, one after the other, fewer than {MINIMUM_DAYS}"
+        return replace(start, learning=why, days=days)
+    return replace(start, swing=swing, learning=None, days=days)
 
 
 def _learnt_from(calibration: Calibration, hours: Hours) -> Pool:
@@ -477,22 +475,6 @@ def _days_hours(part: Hours) -> np.ndarray:
     """How many hours with rows each day has."""
     _, count = np.unique(part.starts[part.rows > 0] // DAY, return_counts=True)
     return np.asarray(count)
-
-
-def _days(starts: np.ndarray, rows: np.ndarray, least: int, step: int, until: float | None) -> Pool:
-    """One window a UTC day, of those with rows in `least` hours and more."""
-    found = pool(starts, rows, minimum=1 << 62, longest=DAY, step=step, until=until)
-    kept = np.flatnonzero(rows)
-    hours = np.unique(np.column_stack([starts[kept] // DAY, starts[kept] // HOUR]), axis=0)[:, 0]
-    whole = np.array([np.count_nonzero(hours == day) >= least for day in found.starts // DAY], dtype=bool)
-    renumbered = np.append(np.where(whole, np.cumsum(whole) - 1, -1), -1)
-    return Pool(
-        found.starts[whole],
-        found.ends[whole],
-        found.rows[whole],
-        found.closed[whole],
-        renumbered[found.index],
-    )
 
 
 def _variation(calibration: Calibration, parts: Sequence[Hours]) -> Variation:
@@ -562,22 +544,6 @@ def _tau2(
     excess = np.where(pairs, products - dof[:, None, None] * chance - tau[:, None, None] * sums, 0.0)
     found = excess.sum(axis=(1, 2)) / np.maximum(pairs.sum(axis=(1, 2)), 1)
     return np.asarray(np.maximum(found, tau**2 / dof))
-
-
-def worst_days(levels: np.ndarray, first: np.ndarray, crossing: float, tail: float) -> np.ndarray:
-    """How far a line is to be lifted, so that a day's worst window crosses it with probability `crossing`.
-
-    Beyond their median the days' worst are taken to fall off exponentially. `first` intp[days] says where
-    each day begins. NaN with fewer than 7 days.
-    """
-    worst = np.fmax.reduceat(levels, first, axis=0)
-    known = np.sum(~np.isnan(worst), axis=0)
-    enough = known >= MINIMUM_DAYS
-    worst = np.where(enough, worst, 0.0)
-    middle = np.nanmedian(worst, axis=0)
-    excess = _mean(np.where(worst > middle, worst - middle, np.nan))
-    kappa = np.maximum(1.0, middle + tail * excess * np.log(max(0.5 / crossing, 1.0)))
-    return np.asarray(np.where(enough, kappa, np.nan))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

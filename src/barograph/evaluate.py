@@ -227,7 +227,8 @@ class _Watch:
         known = {
             (s, i)
             for s, i in wanted
-            if not np.isnan(judged.history.values[s][w, i] / judged.history.thresholds[s][w, i])
+            if s in judged.alarms
+            and not np.isnan(judged.history.values[s][w, i] / judged.history.thresholds[s][w, i])
         }
         order = list(judged.alarms)
         return [
@@ -272,12 +273,13 @@ class _Watch:
     def _move(self, conditions: Iterable[Condition], now: float) -> None:
         """One step of the state machine for each condition, then of the incident."""
         moved: list[tuple[Alert | None, Alert | None]] = []
+        last: dict[tuple[str, ...], Alert | None] = {}  # two lanes may end at once, and speak of one alert
         for condition in conditions:
-            before = self._alerts.get(condition.key)
+            before = last.get(condition.key, self._alerts.get(condition.key))
             after = alert.step(before, condition)
-            if after == before:
-                continue
-            moved.append((before, after))
+            if after != before:
+                moved.append((before, after))
+                last[condition.key] = after
         self._close(moved, now)
 
     def _close(self, moved: Sequence[tuple[Alert | None, Alert | None]], now: float) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from barograph import refresh, sentences
+from barograph import jumps, refresh, sentences
 from barograph.alert import PAGE, PENDING, Alert
-from barograph.calibrate import Calibration
+from barograph.calibrate import Calibration, Verdicts
 from barograph.config import ModelConfig
 from barograph.counters import Series
 from barograph.known import Known, References
@@ -25,14 +25,18 @@ _OVER = {FIVE_MINUTES: "five minutes", DAILY: "the day"}  # what a window other 
 _REFRESHED = (
     16  # moments of refresh that are remembered of a version: those of a week, of lanes that learn and others
 )
-_STANDS = {FIVE_MINUTES.seconds: 900, DAILY.seconds: UNJUDGED}  # seconds for which a verdict speaks
+# Seconds for which a verdict speaks, by how often there is one; of jumps, too.
+_STANDS = {FIVE_MINUTES.seconds: 900, DAILY.seconds: UNJUDGED}
 
 
 def by_lane(version: Deployed, bins: str, window: int) -> Iterator[tuple[Lane, Counted]]:
     """Each lane, and under what a version's columns over some bins are remembered in it."""
     for lane in lanes(window):
-        name = "" if lane.seconds == window else lane.name
-        yield lane, Counted(version.model, version.version, bins, name)
+        yield lane, Counted(version.model, version.version, bins, _name(lane, window))
+
+
+def _name(lane: Lane, window: int) -> str:
+    return "" if lane == main_lane(window) else lane.name
 
 
 def last_closed(now: float, window: int) -> int:
@@ -61,7 +65,7 @@ class Due:
 class Judged:
     """Windows of one version and lane that were just judged, with their counts: W windows over the slots of all columns.
 
-    `alarms` are bool (W, C) by signal.
+    `alarms` are bool (W, C) by signal. `before` holds counts and sums of what jumps are compared with.
     """
 
     counted: Counted
@@ -72,11 +76,18 @@ class Judged:
     counts: np.ndarray
     sums: np.ndarray
     limited: Limited
+    before: tuple[np.ndarray, np.ndarray] | None = None
 
     def text(self, name: str, signal: str, w: int) -> str:
         """What the signal saw in window w."""
         where = self.known.reference.bins.slice(name)
         column = self.known.calibration.columns.references[name]
+        if self.before is not None:
+            counts, sums = (part[w, where] for part in self.before)
+            earlier = replace(column, counts=counts, sums=sums)
+            return sentences.column(
+                name, signal, earlier, self.counts[w, where], self.sums[w, where], sentences.BEFORE
+            )
         said = sentences.column(name, signal, column, self.counts[w, where], self.sums[w, where])
         i = self.known.calibration.columns.names.index(name)
         value, line = (float(a[signal][w, i]) for a in (self.history.values, self.history.thresholds))
@@ -128,6 +139,8 @@ class Judging:
         if seen is None or known is None:
             return
         for lane, counted in by_lane(version, bins, self._window):
+            if lane.before and not len(known.first(lane).outputs.index):
+                continue
             closed, judged = last_closed(now, lane.seconds), self._ledger.judged_until(counted)
             first = seen[0] // lane.seconds * lane.seconds if judged is None else judged
             kept = self._tiles.kept_from(HOUR if lane.seconds >= HOUR else MINUTE)
@@ -157,6 +170,8 @@ class Judging:
         return self._calibration(Due(counted, lane, series, known, seen[0], 0, 0), int(at))[0]
 
     def _judge(self, due: Due, calibration: Calibration, start: int, end: int) -> Judged | None:
+        if due.lane.before:
+            return self._jumps(due, calibration, start, end)
         bins, lane = due.known.reference.bins, due.lane
         step, longest = min(lane.seconds, HOUR), lane.seconds if lane.outputs else DAY
         windows = self._tiles.windows(due.series, start // longest * longest, end, step)
@@ -168,15 +183,43 @@ class Judging:
         counts, sums = pooled.sum(windows.counts)[todo], pooled.sum(windows.sums)[todo]
         limited = Limited.of(due.known.reference, self._config.limits)
         found = limited(calibration.verdicts(counts), counts, moves=not due.counted.lane)
-        starts, ends = pooled.starts[todo], pooled.ends[todo]
-        new = History(starts, ends, found.rows, dict(found.values), dict(found.thresholds))
-        begin = int(starts[0])
-        earlier = self._ledger.history(due.counted, begin - lane.history, begin, len(bins.columns))
+        return self._added(due, (pooled.starts[todo], pooled.ends[todo]), found, (counts, sums), limited)
+
+    def _jumps(self, due: Due, calibration: Calibration, start: int, end: int) -> Judged | None:
+        """Quarters of an hour that end after `start`, beside those before them: none where five minutes of either are empty."""
+        bins, lane = due.known.reference.bins, due.lane
+        windows = self._tiles.windows(due.series, start + lane.seconds - 2 * lane.before, end, lane.seconds)
+        some = windows.counts[:, bins.slice(next(iter(bins.columns)))].sum(axis=1) > 0
+        todo = np.flatnonzero(some[2 * lane.before // lane.seconds - 1 :])
+        if not len(todo):
+            return None
+        given = (windows.counts, windows.sums)
+        counts, sums = (jumps.pairs(windows.starts, part, lane.seconds).only(todo) for part in given)
+        gaps = jumps.pairs(windows.starts, ~some, lane.seconds).only(todo)
+        counts.before[(gaps.later + gaps.before) > 0] = 0
+        limited = Limited.of(due.known.reference, {})  # an owner's limits are of levels, not of steps
+        spans, before = (counts.starts, counts.ends), (counts.before, sums.before)
+        return self._added(due, spans, calibration.jumps(counts), (counts.later, sums.later), limited, before)
+
+    def _added(
+        self,
+        due: Due,
+        spans: tuple[np.ndarray, np.ndarray],
+        found: Verdicts,
+        counted: tuple[np.ndarray, np.ndarray],
+        limited: Limited,
+        before: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> Judged:
+        """Remember verdicts, and say which of them are alarms, with those before them."""
+        lane, columns = due.lane, len(due.known.reference.bins.columns)
+        new = History(*spans, found.rows, dict(found.values), dict(found.thresholds))
+        begin = int(new.starts[0])
+        earlier = self._ledger.history(due.counted, begin - lane.history, begin, columns)
         self._ledger.add(due.counted, new)
         alarms = limited.alarms(_alarms(lane, earlier, new), new.ratios)
         if lane is DAILY:
             alarms = self._untold(due.counted, new, alarms)
-        return Judged(due.counted, lane, due.known, new, alarms, counts, sums, limited)
+        return Judged(due.counted, lane, due.known, new, alarms, *counted, limited, before)
 
     def _untold(
         self, counted: Counted, days: History, alarms: Mapping[str, np.ndarray]
@@ -244,7 +287,7 @@ class Judging:
         for lane in lanes(self._window):
             if lane == judged.lane:
                 continue
-            counted = replace(judged.counted, lane="" if lane.seconds == self._window else lane.name)
+            counted = replace(judged.counted, lane=_name(lane, self._window))
             end, flags = self._last(counted, lane, judged.limited, judged.history.rows.shape[1], at)
             if at - end <= _STANDS.get(lane.seconds, UNJUDGED) and signal in flags and flags[signal][column]:
                 return True

@@ -1,6 +1,7 @@
 """Lanes: the same signals in windows of five minutes, an hour and a day, which share a model's budget of alarms.
 
-A short window finds at once what is large, a long one in time what is small.
+A short window finds at once what is large, a long one in time what is small. What seasons hide of a short one
+is found beside the one before it, in the lane of jumps.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +22,9 @@ class Lane:
     output columns are judged, `minimum` how many rows a verdict takes. An alarm is a ratio (value /
     threshold) above `once` in a single window, or above 1 in `running` judged windows, each at most `apart`
     seconds after the one before. `tail` multiplies what bad days exceed usual ones by: what rests on single
-    windows, or on hours in place of its own windows, takes more of it.
+    windows, or on hours in place of its own windows, takes more of it. Where `before` is above 0, a window is so
+    many seconds long, ends with each `seconds`, and is compared with as many seconds before it; else with the
+    reference.
 
     >>> HOURLY.windows, FIVE_MINUTES.judges("feature"), FIVE_MINUTES.judges("score")
     (720, False, True)
@@ -37,6 +40,7 @@ class Lane:
     apart: int
     tail: float
     outputs: bool = False
+    before: int = 0
 
     @property
     def windows(self) -> int:
@@ -90,11 +94,12 @@ class Lane:
         return np.asarray(np.maximum(run, once)).reshape(ratios.shape)
 
 
-FIVE_MINUTES = Lane("5m", "5 minutes", 300, 0.25, 200, 2.0, 2, 900, 1.6, outputs=True)
+FIVE_MINUTES = Lane("5m", "5 minutes", 300, 0.125, 200, 2.0, 2, 900, 1.6, outputs=True)
+JUMP = Lane("jump", "quarter of an hour", 300, 0.125, 600, 1.0, 1, 900, 0.85, outputs=True, before=900)
 HOURLY = Lane("1h", "hour", HOUR, 0.5, MINIMUM_ROWS, 2.0, 2, 6 * HOUR, 1.2)
 DAILY = Lane("1d", "day", DAY, 0.25, MINIMUM_ROWS, 1.0, 1, DAY, 1.6)
 
-LANES = {lane.name: lane for lane in (FIVE_MINUTES, HOURLY, DAILY)}
+LANES = {lane.name: lane for lane in (FIVE_MINUTES, JUMP, HOURLY, DAILY)}
 
 
 def main_lane(window: int) -> Lane:
@@ -110,7 +115,7 @@ def lanes(window: int) -> tuple[Lane, ...]:
     """Those that columns are judged in, where they are judged each `window` seconds: the finest first.
 
     >>> [lane.name for lane in lanes(3600)], [lane.name for lane in lanes(300)]
-    (['5m', '1h', '1d'], ['5m', '1d'])
+    (['5m', 'jump', '1h', '1d'], ['jump', '5m', '1d'])
     """
     finer = [FIVE_MINUTES] if window > FIVE_MINUTES.seconds else []
-    return (*finer, main_lane(window), DAILY)
+    return (*finer, JUMP, main_lane(window), DAILY)

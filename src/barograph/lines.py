@@ -52,7 +52,8 @@ def detectable(calibration: Calibration, column: str, n: int, power: float = POW
         ranks = special.ndtri(reference.ridits[: reference.bins.values] + 0.5)
         weights = reference.counts[: reference.bins.values] / max(reference.present, 1)
         held = weights > 0
-        error = np.sqrt(1 / n + 1 / reference.present + v.tau_location**2)
+        other = n if calibration.lane.before else reference.present
+        error = np.sqrt(1 / n + 1 / other + v.tau_location**2)
 
         def moved(by: float) -> float:
             mean = float(weights[held] @ special.ndtr(ranks[held] + by)) - 0.5
@@ -106,6 +107,8 @@ def said(calibration: Calibration, column: str, signal: str, n: int) -> str:
     if calibration.learning is not None:
         level = _level(signal, GROSS_MISSING if signal == "A" else line)
         return f"An alarm above {level}, until ordinary days are known: {calibration.learning}"
+    if calibration.lane.before:
+        return _jumps(calibration, column, signal, n, line)
     if line >= calibration.columns.references[column].ceilings[signal]:
         return f"Cannot alarm in windows of {_article(title)}: ordinary days come as far as this can go"
     columns = int(calibration.judged.sum())
@@ -114,11 +117,25 @@ def said(calibration: Calibration, column: str, signal: str, n: int) -> str:
         f"Ordinary days cross {_level(signal, line)} {_often(months)}, "
         f"and one of the lines of {plural(columns, 'column')} {_often(1 / calibration.budget)}"
     )
+    return text + _proviso(calibration, column, signal, n, line)
+
+
+def _jumps(calibration: Calibration, column: str, signal: str, n: int, line: float) -> str:
+    """What the line of jumps means, at the hour of the day at which it is highest."""
+    often = _often(calibration.outputs.tests / (calibration.budget * calibration.lane.share))
+    text = (
+        "In the hours in which it moves most, ordinary days move it by "
+        f"{about(line)} sd from one quarter of an hour to the next {often}"
+    )
+    return text + _proviso(calibration, column, signal, n, line)
+
+
+def _proviso(calibration: Calibration, column: str, signal: str, n: int, line: float) -> str:
     if _held(calibration, column, signal, n, line):
-        return f"{text}, if they are as they were at first: the line may rise no farther"
+        return ", if they are as they were at first: the line may rise no farther"
     if calibration.days < FEW_DAYS:
-        return f"{text}, as far as {plural(calibration.days, 'day')} can tell"
-    return text if calibration.note is None else f"{text} ({calibration.note})"
+        return f", as far as {plural(calibration.days, 'day')} can tell"
+    return "" if calibration.note is None else f" ({calibration.note})"
 
 
 def _held(calibration: Calibration, column: str, signal: str, n: int, line: float) -> bool:

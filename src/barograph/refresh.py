@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from barograph.bins import CELL_UNSEEN
-from barograph.calibrate import BOUND, DAY, FLOORS, HOUR, Calibration, Hours, fitted, own_hours
+from barograph.calibrate import BOUND, FLOORS, Calibration, Hours, fitted, own_hours
 from barograph.drift import Columns, Totals
+from barograph.lanes import DAY, HOUR
 from barograph.reference import Reference
 
 WEEK = 7 * DAY

@@ -15,6 +15,22 @@ from barograph.quantiles import quantile
 NBSP = "\u00a0"
 
 
+@dataclass(frozen=True, slots=True)
+class Than:
+    """What a column is compared with, as it follows "3 times", "higher" and "3 times larger", and comes before a figure."""
+
+    level: str
+    higher: str
+    larger: str
+    was: str
+    was_at: str
+
+
+USUAL = Than("the usual level", " than usual", "", "usual", "usual")
+_THEN = "a quarter of an hour before"
+BEFORE = Than(f"the level of {_THEN}", f" than {_THEN}", f" than {_THEN}", "before", f"{_THEN} at")
+
+
 def share(value: float) -> str:
     """A share as per cent, as exact as it is useful.
 
@@ -57,11 +73,11 @@ def times(ratio: float) -> str:
     return f"{ratio:.1f} times"
 
 
-def compare(live: float, usual: float) -> str:
-    """How a share stands against its usual level."""
+def compare(live: float, usual: float, than: Than = USUAL) -> str:
+    """How a share stands against its usual level, or another one."""
     if usual > 0 and live / usual >= 1.5:
-        return f"{times(live / usual)} the usual level: {share(live)}, usual {share(usual)}"
-    return f"at {share(live)}, usual {share(usual)}"
+        return f"{times(live / usual)} {than.level}: {share(live)}, {than.was} {share(usual)}"
+    return f"at {share(live)}, {than.was_at} {share(usual)}"
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:
@@ -75,18 +91,23 @@ def _spelled(n: int) -> str:
 
 
 def column(
-    name: str, signal: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None
+    name: str,
+    signal: str,
+    reference: ColumnReference,
+    counts: np.ndarray,
+    sums: np.ndarray | None,
+    than: Than = USUAL,
 ) -> str:
     """What a signal saw in a column: one sentence without a full stop. `counts` (size,) is the window's."""
     say = {"A": _missing, "U": _unseen, "O": _out_of_range}.get(signal)
     if say is not None:
         return say(name, reference, counts)
     if name == PREDICTION and _is_binary(reference):
-        return _answers(reference, counts)
+        return _answers(reference, counts, than)
     if isinstance(reference.bins, CategoryBins):
-        return _categories(name, reference, counts)
+        return _categories(name, reference, counts, than)
     subject = {SCORE: "The model's score", PREDICTION: "The model's answer"}.get(name, name)
-    return _numbers(subject, reference, counts, sums)
+    return _numbers(subject, reference, counts, sums, than)
 
 
 def _missing(name: str, reference: ColumnReference, counts: np.ndarray) -> str:
@@ -118,23 +139,25 @@ def _is_binary(reference: ColumnReference) -> bool:
     return bool(values[reference.bins.index([0.0, 1.0])].sum() == values.sum())
 
 
-def _answers(reference: ColumnReference, counts: np.ndarray) -> str:
+def _answers(reference: ColumnReference, counts: np.ndarray, than: Than) -> str:
     bins = reference.bins
     if isinstance(bins, CategoryBins):
-        return _categories("The answer", reference, counts)
+        return _categories("The answer", reference, counts, than)
     yes = int(bins.index([1.0])[0])
     live, usual = (float(c[yes] / max(c.sum(), 1)) for c in (counts, reference.counts))
-    return f"Positive answers are {compare(live, usual)}"
+    return f"Positive answers are {compare(live, usual, than)}"
 
 
-def _categories(name: str, reference: ColumnReference, counts: np.ndarray) -> str:
+def _categories(name: str, reference: ColumnReference, counts: np.ndarray, than: Than) -> str:
     live, usual = counts / max(counts.sum(), 1), reference.counts / max(reference.counts.sum(), 1)
     slot = int(np.argmax(np.abs(live - usual)[: reference.bins.values]))
     label = reference.bins.labels()[slot]
-    return f"{name} is {label} in {share(float(live[slot]))} of rows, usual {share(float(usual[slot]))}"
+    return f"{name} is {label} in {share(float(live[slot]))} of rows, {than.was} {share(float(usual[slot]))}"
 
 
-def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None) -> str:
+def _numbers(
+    subject: str, reference: ColumnReference, counts: np.ndarray, sums: np.ndarray | None, than: Than
+) -> str:
     bins = reference.bins
     assert not isinstance(bins, CategoryBins)
     live = quantile(bins, counts, np.array([0.25, 0.5, 0.75, 0.95]), sums)
@@ -148,13 +171,13 @@ def _numbers(subject: str, reference: ColumnReference, counts: np.ndarray, sums:
     ):
         factor = float(np.median(steady))
         words = f"{times(factor)} larger" if factor > 1 else f"{times(1 / factor)} smaller"
-        return f"{subject} is about {words}: median {number(live[1])}, usual {number(usual[1])}"
+        return f"{subject} is about {words}{than.larger}: median {number(live[1])}, {than.was} {number(usual[1])}"
     if abs(live[1] - usual[1]) > 0.1 * abs(usual[2] - usual[0]):
         word = "higher" if live[1] > usual[1] else "lower"
-        return f"{subject} is {word} than usual: median {number(live[1])}, usual {number(usual[1])}"
+        return f"{subject} is {word}{than.higher}: median {number(live[1])}, {than.was} {number(usual[1])}"
     return (
-        f"{subject} is spread differently than usual: p25 to p95 {number(live[0])} to {number(live[3])}, "
-        f"usual {number(usual[0])} to {number(usual[3])}"
+        f"{subject} is spread differently{than.higher}: p25 to p95 {number(live[0])} to {number(live[3])}, "
+        f"{than.was} {number(usual[0])} to {number(usual[3])}"
     )
 
 

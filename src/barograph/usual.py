@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from barograph.calibrate import MINIMUM_DAYS, worst_days
 from barograph.lanes import DAY, HOUR, HOURLY
+from barograph.pooling import MINIMUM_DAYS, worst_days
 
 WEEK = 7 * DAY
 WEEKS = 8  # that tell what is usual for an hour of the week

@@ -7,10 +7,10 @@ import numpy as np
 
 from barograph import sentences
 from barograph.bins import CategoryBins, NumericBins
-from barograph.calibrate import pool
 from barograph.console.state import HOUR, ROWS_A_POINT, View
 from barograph.naming import PREDICTION, SCORE
 from barograph.output import positive_share, response_quantiles
+from barograph.pooling import pool
 from barograph.traffic import shares
 
 Figure = Callable[[np.ndarray, np.ndarray | None, int], np.ndarray]
