@@ -20,6 +20,7 @@ Work on it
   make types              mypy --strict alone
   make bench              the benchmarks, beside their peers
   make bench-alarms       false alarms of ordinary months, and how soon faults are found (docs/alarms.md)
+  make bench-flights      every alarm of a year of real flights, and what happened (docs/flights.md)
   make drill              fire drills on the demo's models, into docs/drills.md
 
 Keep it
@@ -30,7 +31,7 @@ Set BAROGRAPH_DATA to a folder of real data sets for the tests that read them, P
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-integrations lint types format bench bench-alarms drill lock clean
+.PHONY: help demo test test-slow test-integrations lint types format bench bench-alarms bench-flights drill lock clean
 
 help:
 	$(info $(HELP))
@@ -54,7 +55,7 @@ endif
 
 test-slow: .venv/.test
 	@sh tools/debian.sh
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -m slow -o faulthandler_timeout=1200 $(ARGS)
 
 test-integrations:
 	@$(PYTHON) tools/venv.py newest
@@ -78,6 +79,9 @@ bench: .venv/.test
 drill: .venv/.test
 	$(BIN)/barograph drill --demo --output build/drills $(ARGS)
 	$(BIN)/python tools/drills.py build/drills
+
+bench-flights: .venv/.test
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.flights $(ARGS)
 
 bench-alarms: .venv/.test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.alarms $(ARGS)
