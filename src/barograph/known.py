@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from barograph.bins import NumericBins
-from barograph.calibrate import Calibration, calibrate
+from barograph.calibrate import Calibration, calibrate_lanes
 from barograph.concept import Meaning
 from barograph.config import Config
 from barograph.estimate import Calibrated, CalibratedErrors
 from barograph.estimate import Calibration as Promises
-from barograph.lanes import HOURLY, Lane, main_lane
+from barograph.lanes import HOURLY, Lane, lanes, main_lane
 from barograph.leak import Losses, Usual
 from barograph.naming import EXPECTED_ERROR, SCORE
 from barograph.outcomes import OutcomeBins
@@ -38,13 +38,14 @@ class Known:
     of_versions: dict[Hashable, Any] = field(
         default_factory=dict, repr=False
     )  # what was found of each, for good
-    _first: dict[Lane, Calibration] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def _first(self) -> Mapping[str, Calibration]:
+        return calibrate_lanes(self.reference, self.budget, lanes(self.lane.seconds))
 
     def first(self, lane: Lane) -> Calibration:
         """What a lane is judged by as far as the reference alone tells."""
-        if lane not in self._first:
-            self._first[lane] = calibrate(self.reference, self.budget, lane=lane)
-        return self._first[lane]
+        return self._first[lane.name]
 
     @property
     def calibration(self) -> Calibration:
