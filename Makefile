@@ -21,6 +21,7 @@ Work on it
   make bench              the benchmarks, beside their peers
   make bench-alarms       false alarms of ordinary months, and how soon faults are found (docs/alarms.md)
   make bench-flights      every alarm of a year of real flights, and what happened (docs/flights.md)
+  make bench-detectors    the same months through PSI, KS, mean ± 3 sd, Evidently, NannyML (docs/detectors.md)
   make drill              fire drills on the demo's models, into docs/drills.md
 
 Keep it
@@ -31,7 +32,7 @@ Set BAROGRAPH_DATA to a folder of real data sets for the tests that read them, P
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-integrations lint types format bench bench-alarms bench-flights drill lock clean
+.PHONY: help demo test test-slow test-integrations lint types format bench bench-alarms bench-flights bench-detectors drill lock clean
 
 help:
 	$(info $(HELP))
@@ -85,6 +86,9 @@ bench-flights: .venv/.test
 
 bench-alarms: .venv/.test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.alarms $(ARGS)
+
+bench-detectors: .venv/.test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.detectors $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --generate-hashes --custom-compile-command "make lock" $(ARGS)

@@ -367,7 +367,8 @@ FAULTS = {
 }
 LIMITS = {"alarms": 0.5, "more": 0.10, "windows": 0.005, "warm-up": 2.0}  # of each kind
 LEAST = {"x1000 1": 0.95, "rename 2": 0.95, "+20 missing 2": 0.85, "+5 missing 2": 0.65}  # of all
-AT_ONCE = {"output shift": 0.95, "positives": 0.95}
+AT_ONCE = {"output shift": 0.95, "positives": 0.85}  # of all; chance hides some of what is rare at night
+IID = 0.95
 SHARES = ("more", "windows")
 
 
@@ -386,7 +387,7 @@ def budgets(found: Sequence[Found], price: tuple[float, float]) -> list[Budget]:
             out.append(_least(f"{FAULTS[name]}, {n:,} rows an hour", every.get(name), least))
         for name, least in (AT_ONCE if n >= 10_000 else {}).items():
             out.append(
-                _least(f"{FAULTS[name]}, {n:,} rows an hour, iid", kinds.get("iid", {}).get(name), least)
+                _least(f"{FAULTS[name]}, {n:,} rows an hour, iid", kinds.get("iid", {}).get(name), IID)
             )
             out.append(_least(f"{FAULTS[name]}, {n:,} rows an hour", every.get(name), least))
     drift = means(found, lambda t: t.what).get("drift", {})
@@ -436,7 +437,8 @@ of months with the highest figure; faults and drifts are those of all kinds toge
 
 {calm}
 *Column alarms* counts each column by itself: one change of the world moves many. The last columns count the alarms of each lane
-by itself. *Warm-up*: a version whose reference has no timestamps, by day, until it has 14 of its own.
+by itself. *Windows* are those of all lanes, in which a day counts once. *Warm-up*: a version whose reference has no timestamps,
+by day, until it has 14 of its own. What other detectors say of the same months: [detectors](detectors.md).
 
 ## Faults
 
