@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from barograph.alert import PENDING, Alert
+from barograph.alert import OF_COLUMNS, PENDING, Alert
 from barograph.calibrate import Calibration
 from barograph.demo import flights, model
-from barograph.drill.months import OF_COLUMNS
 from barograph.drill.rows import Rows
 from barograph.drill.world import STORE, Model, World, references_of
 from barograph.judging import Judging, by_lane

@@ -15,6 +15,8 @@ GROSS = 0.20  # share of missing or unseen values that is a fault and not a drif
 PAGE, TICKET = "page", "ticket"
 INACTIVE, PENDING, FIRING, RESOLVED = "inactive", "pending", "firing", "resolved"
 MUTED = "muted"  # what the state of one that fires is called where nobody is to be told of it
+COLUMN_RULES = (OUTPUT_SHIFTED, INPUT_BROKEN, FEATURE_SHIFTED)
+OF_COLUMNS = frozenset(rule.name for rule in COLUMN_RULES)
 _GROUPS = ("service", "output", "outcomes", "causes")
 
 

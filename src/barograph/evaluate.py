@@ -25,8 +25,6 @@ from barograph.versions import Deployed, by_model, deployed
 log = logging.getLogger("barograph")
 
 AT_MOST = 7 * DAY  # of history is judged in one go: bounds memory
-_COLUMN_RULES = (naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED)
-_COLUMN_NAMES = frozenset(rule.name for rule in _COLUMN_RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ class _Watch:
         found += targets(self._model, statuses, held, end)
         found += resources(self._model, statuses, self._config.limits, end)
         seen = {condition.key for condition in found}
-        minutely = [a.condition for a in self._alerts.values() if a.condition.rule not in _COLUMN_NAMES]
+        minutely = [a.condition for a in self._alerts.values() if a.condition.rule not in alert.OF_COLUMNS]
         found += [replace(c, active=False, since=end, at=end) for c in minutely if c.key not in seen]
         self._end_unjudged(end)
         self._move(found, end)
@@ -176,7 +174,7 @@ class _Watch:
         self._resolve([a for a in self._of_columns() if names and a.condition.version not in names], now)
 
     def _of_columns(self) -> list[Alert]:
-        return [a for a in self._alerts.values() if a.condition.rule in _COLUMN_NAMES]
+        return [a for a in self._alerts.values() if a.condition.rule in alert.OF_COLUMNS]
 
     def _resolve(self, alerts: Iterable[Alert], until: float) -> None:
         """End alerts; one that was pending has never been one."""
@@ -249,7 +247,7 @@ class _Watch:
         span = (float(judged.history.starts[w]), float(judged.history.ends[w]))
         model, version = judged.counted.model, judged.counted.version
         found = []
-        for one in _COLUMN_RULES:
+        for one in alert.COLUMN_RULES:
             here = active and one is rule
             held = (one.name, model, version, name, signal) in self._alerts
             if held and not here and not skewed and self._judging.stands(judged, signal, i, int(span[1])):

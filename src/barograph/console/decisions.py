@@ -7,17 +7,13 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from barograph import naming
-from barograph.alert import FIRING, PENDING, Alert, Incident
+from barograph.alert import FIRING, OF_COLUMNS, PENDING, Alert, Incident
 from barograph.calibrate import BOUND
 from barograph.clock import iso, parse_time
 from barograph.console.state import DAY, State
 from barograph.naming import RULES
 from barograph.policy import LONGEST_MUTE, Acknowledgement, Mark, Mute, Policy
 
-OF_COLUMNS = frozenset(
-    rule.name for rule in (naming.OUTPUT_SHIFTED, naming.INPUT_BROKEN, naming.FEATURE_SHIFTED)
-)
 LOOKED_BACK = 30 * DAY  # for an alert that is over and was no problem
 LONGEST_TEXT = 500
 

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from barograph.alert import OF_COLUMNS
 from barograph.drill.report import Months
 from barograph.drill.rows import Rows
 from barograph.drill.runner import AFTER, Runner
 from barograph.drill.world import COARSE, JOINED_EVERY, Model
-from barograph.naming import FEATURE_SHIFTED, INPUT_BROKEN, OUTPUT_SHIFTED
 from barograph.tiles import DAY, HOUR
 
 MONTH = 28  # days: whole weeks
-OF_COLUMNS = {rule.name for rule in (FEATURE_SHIFTED, INPUT_BROKEN, OUTPUT_SHIFTED)}
 
 
 def bootstrapped(rows: Rows, start: float, rng: np.random.Generator) -> Rows:
