@@ -491,6 +491,27 @@ def written(found: Sequence[Found], promises: Sequence[Budget], months: int, sec
     )
 
 
+def of_months(parser: argparse.ArgumentParser) -> None:
+    """Options of which months are run, and by how many processes."""
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, help="ordinary months (default: all whose data are there)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=min(os.cpu_count() or 1, 8), help="how many run at once"
+    )
+
+
+def data_of(options: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The folder of real data, and the kinds of months that are asked for, or can be made; says which cannot."""
+    folder = Path(os.environ.get("BAROGRAPH_DATA", ROOT.parent / "shared" / "data"))
+    kinds = options.kinds or [k for k in KINDS if k not in ("bike", "elec2") or folder.is_dir()]
+    if len(kinds) < len(KINDS) and not options.kinds:
+        print(
+            f"{folder} is not there: no months of bike and elec2; name the folder of real data in BAROGRAPH_DATA"
+        )
+    return folder, kinds
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, print and write docs/alarms.md; exits with 1 where a promise was not kept."""
     parser = argparse.ArgumentParser(prog="benchmarks.alarms", description=__doc__)
@@ -498,22 +519,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rows", type=int, nargs="+", default=list(ROWS), help="rows an hour (default: 100 1000 10000)"
     )
-    parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, help="ordinary months (default: all whose data are there)"
-    )
-    parser.add_argument(
-        "--processes", type=int, default=min(os.cpu_count() or 1, 8), help="how many run at once"
-    )
+    of_months(parser)
     parser.add_argument(
         "--output", type=Path, help="the file to write (default: docs/alarms.md, for a run of everything)"
     )
     options = parser.parse_args(arguments)
-    folder = Path(os.environ.get("BAROGRAPH_DATA", ROOT.parent / "shared" / "data"))
-    kinds = options.kinds or [k for k in KINDS if k not in ("bike", "elec2") or folder.is_dir()]
-    if len(kinds) < len(KINDS) and not options.kinds:
-        print(
-            f"{folder} is not there: no months of bike and elec2; name the folder of real data in BAROGRAPH_DATA"
-        )
+    folder, kinds = data_of(options)
     started = time.monotonic()
     price = cost()
     found = run(list(tasks(options.months, options.rows, kinds)), folder, options.processes)

@@ -529,24 +529,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--rows", type=int, nargs="+", default=list(MONTHS), help="rows an hour (default: 100 1000 10000)"
     )
     parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, help="ordinary months (default: all whose data are there)"
-    )
-    parser.add_argument(
         "--no-peers", action="store_true", help="without Evidently and NannyML: installs nothing"
     )
-    parser.add_argument(
-        "--processes", type=int, default=min(os.cpu_count() or 1, 8), help="how many run at once"
-    )
+    alarms.of_months(parser)
     parser.add_argument(
         "--output", type=Path, help="the file to write (default: docs/detectors.md, for a run of everything)"
     )
     options = parser.parse_args(arguments)
-    folder = Path(os.environ.get("BAROGRAPH_DATA", ROOT.parent / "shared" / "data"))
-    kinds = options.kinds or [k for k in KINDS if k not in ("bike", "elec2") or folder.is_dir()]
-    if len(kinds) < len(KINDS) and not options.kinds:
-        print(
-            f"{folder} is not there: no months of bike and elec2; name the folder of real data in BAROGRAPH_DATA"
-        )
+    folder, kinds = alarms.data_of(options)
     months = {n: options.months or MONTHS.get(n, 1) for n in options.rows}
     started = time.monotonic()
     peers = {} if options.no_peers else PEER_MONTHS

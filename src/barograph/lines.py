@@ -110,7 +110,7 @@ def said(calibration: Calibration, column: str, signal: str, n: int) -> str:
     if calibration.lane.before:
         return _jumps(calibration, column, signal, n, line)
     if line >= calibration.columns.references[column].ceilings[signal]:
-        return f"Cannot alarm in windows of {_article(title)}: ordinary days come as far as this can go"
+        return f"Cannot alarm in windows of {article(title)}: ordinary days come as far as this can go"
     columns = int(calibration.judged.sum())
     months = columns * 2 / (calibration.budget * calibration.lane.share)
     text = (
@@ -167,5 +167,6 @@ def _often(months: float) -> str:
     return f"about once in {months:.0f} months" if months < 18 else f"about once in {months / 12:.0f} years"
 
 
-def _article(title: str) -> str:
+def article(title: str) -> str:
+    """A lane's title as it follows `windows of`: `5 minutes`, `an hour`, `a day`."""
     return title if title[0].isdigit() else f"an {title}" if title == "hour" else f"a {title}"

@@ -10,12 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from barograph.clock import Clock
-from barograph.deciding import opened
+from barograph.deciding import StoreOption, opened
 from barograph.terminal import FINDING, configured, counting, out, wrong
-
-StoreOption = Annotated[
-    str | None, typer.Option(help="The evaluator's file of tiles (that of barograph.toml).")
-]
 
 
 def readiness(

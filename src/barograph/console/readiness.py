@@ -265,7 +265,7 @@ def _column(
             f"no window of {least} rows in the last day, {received} in all",
             f"{least} rows a day at least",
         )
-    windowed = ", ".join(f"{n} of {_length(title)}" for title, n in by.items() if n)
+    windowed = ", ".join(f"{n} of {lines.article(title)}" for title, n in by.items() if n)
     text = f"judged in {plural(judged, 'window')} of the last day: {windowed}"
     if calibration.learning is not None:
         remedy = "a reference with the times of a week, or 14 days of live traffic"
@@ -276,17 +276,15 @@ def _column(
     if every:
         return check(
             MUTE,
-            f"{text}; of {_length(calibration.lane.title)} values out of range alone can alarm",
+            f"{text}; of {lines.article(calibration.lane.title)} values out of range alone can alarm",
             "more rows, or limits of its owner",
         )
     quiet = (
-        f"; {', '.join(mute)} cannot alarm in windows of {_length(calibration.lane.title)}" if mute else ""
+        f"; {', '.join(mute)} cannot alarm in windows of {lines.article(calibration.lane.title)}"
+        if mute
+        else ""
     )
     return check(ON, f"{text}{quiet}", "", effect)
-
-
-def _length(title: str) -> str:
-    return title if title[0].isdigit() else f"an {title}" if title == "hour" else f"a {title}"
 
 
 def _mute(view: View, name: str, n: int) -> tuple[list[str], bool]:
