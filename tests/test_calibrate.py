@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from barograph.bins import BinSet, NumericBins
-from barograph.calibrate import alarm, calibrate, judge, judged_signals
+from barograph.calibrate import calibrate, judge, judged_signals
 from barograph.drift import SIGNALS
 from barograph.lanes import DAY, HOUR, HOURLY
 from barograph.pooling import pool
@@ -89,7 +89,7 @@ def alarms(calibration, starts, counts):
     found = np.zeros((len(starts), len(calibration.columns)), dtype=bool)
     for signal in SIGNALS:
         for i in range(found.shape[1]):
-            found[:, i] |= alarm(signal, starts, starts + HOUR, ratios[signal][:, i])
+            found[:, i] |= HOURLY.alarm(signal, starts, starts + HOUR, ratios[signal][:, i])
     return found
 
 
@@ -390,9 +390,9 @@ def alarm_by_hand(signal, hours, ratios):
 )
 def test_an_alarm_is_two_in_a_row_or_twice_the_line(signal, history):
     hours, ratios = np.cumsum([h for h, _ in history], dtype=np.int64), [r for _, r in history]
-    found = alarm(signal, hours * HOUR, (hours + 1) * HOUR, np.array(ratios))
+    found = HOURLY.alarm(signal, hours * HOUR, (hours + 1) * HOUR, np.array(ratios))
     assert found.tolist() == alarm_by_hand(signal, hours.tolist(), ratios)
 
 
 def test_an_empty_history_is_no_alarm():
-    assert alarm("D", np.array([]), np.array([]), np.array([])).tolist() == []
+    assert HOURLY.alarm("D", np.array([]), np.array([]), np.array([])).tolist() == []

@@ -307,6 +307,8 @@ def frozen(year):
 def _judged(frozen, rows):
     """What is in alarm, by the same functions as live: {(column, signal): severity} within the windows of `rows`."""
     from barograph import alert, calibrate
+    from barograph.lanes import HOURLY
+    from barograph.pooling import pool
     from barograph.reference import Reference
 
     model, reference, _ = frozen
@@ -314,12 +316,12 @@ def _judged(frozen, rows):
     hours = scored.groupby(scored["departed_at"].dt.floor("h"), sort=True)
     starts = [int(start.timestamp()) for start, _ in hours]
     counts = np.array([Reference.profile(reference, some).counts for _, some in hours])
-    pooled = calibrate.pool(starts, [len(some) for _, some in hours])
+    pooled = pool(starts, [len(some) for _, some in hours])
     found = calibrate.calibrate(reference).verdicts(pooled.sum(counts))
     alarms = {}
     for signal_name, ratios in found.ratios.items():
         for i, column in enumerate(reference.bins.columns):
-            hit = calibrate.alarm(signal_name, pooled.starts, pooled.ends, ratios[:, i])
+            hit = HOURLY.alarm(signal_name, pooled.starts, pooled.ends, ratios[:, i])
             if hit.any():
                 value = float(found.values[signal_name][hit, i].max())
                 rule = alert.column_rule(reference.bins.roles[column], signal_name, value)

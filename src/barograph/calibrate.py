@@ -360,11 +360,6 @@ def judge(calibration: Calibration, counts: np.ndarray) -> tuple[Judgement, ...]
     return calibration.judge(counts)
 
 
-def alarm(signal: str, starts: np.ndarray, ends: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """Whether a history of hourly windows is in alarm: bool[T], one verdict a window. See `Lane.alarm`."""
-    return HOURLY.alarm(signal, starts, ends, ratios)
-
-
 def judged_signals(columns: Columns, window: Totals) -> dict[str, np.ndarray]:
     """The five signals as they are judged: D of the values that are not unseen, where U judges those.
 

@@ -133,13 +133,14 @@ class Usual:
         Both come from mean and spread as near as they can while the days themselves, in their order, do not add up to half of a
         leak.
         """
-        off = days.mean - np.median(days.mean)
+        median = float(np.median(days.mean))
+        off = days.mean - median
         chance = float(np.median(self.sure(days, 0.0) ** 2))
         most = float(np.median(np.abs(off))) / special.ndtri(0.75) * (1 + 1.5 / np.sqrt(len(off)))
         least = min(float(np.sqrt(max(most**2 - chance, (FLOOR * self.deviation) ** 2))), self.spread)
         found = self
         for part in np.linspace(1.0, 0.0, 9)[1:].tolist():
-            middle = part * self.mean + (1 - part) * float(np.median(days.mean))
+            middle = part * self.mean + (1 - part) * median
             nearer = replace(self, middle=middle, steady=part * self.spread + (1 - part) * least)
             if _most(nearer.adding(days)) > LIMIT / 2:
                 break
